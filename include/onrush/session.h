@@ -1,0 +1,89 @@
+// Load a model, ask what it takes and gives, run it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <onrush/error.h>
+#include <onrush/tensor.h>
+#include <onrush/value.h>
+
+namespace onrush {
+
+// How contractions of fp32 models are computed; inputs and outputs keep their dtypes.
+enum class Precision {
+  fp32,  // IEEE single precision
+  bf16,  // operands rounded to bfloat16, accumulated in fp32
+};
+
+struct SessionOptions {
+  int threads = 0;  // of the CPU backend; 0: one for each processor this process may use
+  Precision precision = Precision::fp32;
+  // "cpu", or "reference": the plain evaluator of primitives, slow and exact, for debugging.
+  std::string device = "cpu";
+  // 0: no optimisation passes and no fusion, for debugging; 1: all (default).
+  int optimization_level = 1;
+  size_t memory_limit = 0;  // bytes of host memory for weights and scratch; 0: no limit
+};
+
+// One dimension of a model's input or output: a size, a name, or neither.
+struct ArgumentDim {
+  std::optional<int64_t> value;
+  std::string name;
+};
+
+// A model's input or output as declared.
+struct Argument {
+  std::string name;
+  std::string type;                // as ONNX spells it: "tensor(float)", "seq(tensor(int64))"
+  DType dtype = DType::undefined;  // of a tensor
+  std::optional<std::vector<ArgumentDim>> shape;  // of a tensor; empty: rank unknown
+};
+
+struct RunOptions {
+  // Set to true from any thread to stop the run; it then throws Error{cancelled}.
+  const std::atomic<bool>* cancel = nullptr;
+  // Outputs written into the caller's memory: dtype and shape must be the result's.
+  std::map<std::string, Tensor> outputs;
+};
+
+using NamedValues = std::map<std::string, Value>;
+
+// Thread safe: several threads may run one session at once; each run uses a scratch arena of its
+// own. Compiled plans and prepared weights are shared. All functions throw onrush::Error.
+class Session {
+ public:
+  // Maps the file; it must not change while the session lives.
+  static Session load(const std::string& path, const SessionOptions& options = {});
+  // Copies what it needs; `model` may go afterwards. External data is not available.
+  static Session load(std::span<const std::byte> model, const SessionOptions& options = {});
+
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  const std::vector<Argument>& inputs() const;
+  const std::vector<Argument>& outputs() const;
+  const std::map<std::string, std::string>& metadata() const;
+
+  // One value for each output asked for (all of them if `outputs` is empty), in that order.
+  std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs = {},
+                         const RunOptions& options = {}) const;
+
+  class Impl;
+  Impl& impl() const { return *impl_; }
+
+ private:
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+const char* version();
+
+}  // namespace onrush
