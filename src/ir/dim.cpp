@@ -1,0 +1,705 @@
+#include "ir/dim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+
+#include "base/check.h"
+
+namespace onrush {
+namespace {
+
+enum class AtomKind : uint8_t { symbol, floordiv, mod, min, max, floor_scaled, ceil_scaled };
+
+struct Atom {
+  AtomKind kind;
+  int id;
+  int symbol;    // AtomKind::symbol
+  Dim a, b;      // operands
+  double scale;  // *_scaled
+  int64_t value;
+};
+
+struct Monomial {
+  int64_t coefficient;
+  std::vector<const Atom*> factors;  // ascending by id, never empty
+};
+
+bool factors_less(const std::vector<const Atom*>& a, const std::vector<const Atom*>& b) {
+  if (a.size() != b.size()) return a.size() > b.size();  // higher degree first
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i]) return a[i]->id < b[i]->id;
+  return false;
+}
+
+struct Polynomial {
+  int64_t constant = 0;
+  std::vector<Monomial> terms;  // sorted by factors_less, coefficients nonzero
+};
+
+int64_t floor_div(int64_t a, int64_t b) {
+  if (b == 0) fail(ErrorCode::invalid_model, "a size is divided by zero");
+  const int64_t q = a / b;
+  return q * b != a && (a < 0) != (b < 0) ? q - 1 : q;
+}
+int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
+
+int64_t scaled(AtomKind kind, int64_t a, double scale) {
+  const double product = static_cast<double>(a) * scale;
+  return static_cast<int64_t>(kind == AtomKind::floor_scaled ? std::floor(product)
+                                                             : std::ceil(product));
+}
+
+int64_t apply(AtomKind kind, int64_t a, int64_t b, double scale) {
+  switch (kind) {
+    case AtomKind::floordiv: return floor_div(a, b);
+    case AtomKind::mod: return floor_mod(a, b);
+    case AtomKind::min: return std::min(a, b);
+    case AtomKind::max: return std::max(a, b);
+    case AtomKind::floor_scaled:
+    case AtomKind::ceil_scaled: return scaled(kind, a, scale);
+    case AtomKind::symbol: break;
+  }
+  internal_error("a symbol has no operands");
+}
+
+struct Range {
+  int64_t low;
+  int64_t high;
+};
+constexpr int64_t kInfinity = std::numeric_limits<int64_t>::max();
+
+bool infinite(int64_t x) { return x == kInfinity || x == -kInfinity; }
+int64_t saturating_add(int64_t a, int64_t b) {
+  if (infinite(a)) return a;
+  if (infinite(b)) return b;
+  int64_t r;
+  if (__builtin_add_overflow(a, b, &r)) return a > 0 ? kInfinity : -kInfinity;
+  return r;
+}
+int64_t saturating_mul(int64_t a, int64_t b) {
+  if (a == 0 || b == 0) return 0;
+  int64_t r;
+  if (infinite(a) || infinite(b) || __builtin_mul_overflow(a, b, &r))
+    return (a < 0) != (b < 0) ? -kInfinity : kInfinity;
+  return r;
+}
+Range operator+(Range a, Range b) {
+  return {saturating_add(a.low, b.low), saturating_add(a.high, b.high)};
+}
+Range operator*(Range a, Range b) {
+  const int64_t corners[] = {saturating_mul(a.low, b.low), saturating_mul(a.low, b.high),
+                             saturating_mul(a.high, b.low), saturating_mul(a.high, b.high)};
+  return {*std::min_element(corners, corners + 4), *std::max_element(corners, corners + 4)};
+}
+
+}  // namespace
+
+struct Expr {
+  ShapeContext* context;
+  int id;
+  Polynomial polynomial;
+};
+
+struct ShapeContext::Impl {
+  std::deque<Expr> exprs;
+  std::deque<Atom> atoms;
+  // In creation order, which evaluation follows: exactly one of the two is set.
+  struct Slot {
+    const Expr* expr;
+    const Atom* atom;
+  };
+  std::vector<Slot> slots;
+  std::unordered_map<std::string, const Expr*> expr_by_key;
+  std::unordered_map<std::string, const Atom*> atom_by_key;
+  std::vector<Symbol> symbols;
+  std::vector<Range> ranges;                      // of the symbols, narrowed by guards
+  std::vector<std::vector<Range>> range_history;  // before each guard, for roll_back
+  std::vector<Guard> guards;
+};
+
+namespace {
+
+ShapeContext* context_of(Dim a, Dim b = 0) {
+  if (a.is_unknown() || b.is_unknown()) internal_error("arithmetic on a size not known yet");
+  if (a.expr()) return a.expr()->context;
+  return b.expr() ? b.expr()->context : nullptr;
+}
+
+Polynomial polynomial_of(Dim dim) {
+  return dim.expr() ? dim.expr()->polynomial : Polynomial{dim.value(), {}};
+}
+
+void normalise(Polynomial& p) {
+  std::sort(p.terms.begin(), p.terms.end(), [](const Monomial& a, const Monomial& b) {
+    return factors_less(a.factors, b.factors);
+  });
+  std::vector<Monomial> merged;
+  for (Monomial& term : p.terms) {
+    if (!merged.empty() && merged.back().factors == term.factors)
+      merged.back().coefficient = checked_add(merged.back().coefficient, term.coefficient);
+    else merged.push_back(std::move(term));
+  }
+  std::erase_if(merged, [](const Monomial& term) { return term.coefficient == 0; });
+  p.terms = std::move(merged);
+}
+
+Polynomial add(const Polynomial& a, const Polynomial& b, int64_t sign) {
+  Polynomial r = a;
+  r.constant = checked_add(r.constant, checked_mul(sign, b.constant));
+  for (const Monomial& term : b.terms)
+    r.terms.push_back({checked_mul(sign, term.coefficient), term.factors});
+  normalise(r);
+  return r;
+}
+
+Monomial multiply(const Monomial& a, const Monomial& b) {
+  Monomial r{checked_mul(a.coefficient, b.coefficient), a.factors};
+  r.factors.insert(r.factors.end(), b.factors.begin(), b.factors.end());
+  std::sort(r.factors.begin(), r.factors.end(), [](auto* x, auto* y) { return x->id < y->id; });
+  return r;
+}
+
+Polynomial multiply(const Polynomial& a, const Polynomial& b) {
+  Polynomial r;
+  r.constant = checked_mul(a.constant, b.constant);
+  for (const Monomial& x : a.terms) {
+    if (b.constant) r.terms.push_back({checked_mul(x.coefficient, b.constant), x.factors});
+    for (const Monomial& y : b.terms) r.terms.push_back(multiply(x, y));
+  }
+  if (a.constant)
+    for (const Monomial& y : b.terms)
+      r.terms.push_back({checked_mul(y.coefficient, a.constant), y.factors});
+  normalise(r);
+  return r;
+}
+
+int64_t value_of(const Polynomial& p) {
+  int64_t value = p.constant;
+  for (const Monomial& term : p.terms) {
+    int64_t product = term.coefficient;
+    for (const Atom* atom : term.factors) product = checked_mul(product, atom->value);
+    value = checked_add(value, product);
+  }
+  return value;
+}
+
+std::string key_of(const Polynomial& p) {
+  std::string key = std::to_string(p.constant);
+  for (const Monomial& term : p.terms) {
+    key += '+' + std::to_string(term.coefficient);
+    for (const Atom* atom : term.factors) key += '*' + std::to_string(atom->id);
+  }
+  return key;
+}
+
+Range range_of(const ShapeContext::Impl& impl, Dim dim);
+
+Range range_of(const ShapeContext::Impl& impl, const Atom& atom) {
+  if (atom.kind == AtomKind::symbol) return impl.ranges[static_cast<size_t>(atom.symbol)];
+  const Range a = range_of(impl, atom.a);
+  const Range b = range_of(impl, atom.b);
+  switch (atom.kind) {
+    case AtomKind::min: return {std::min(a.low, b.low), std::min(a.high, b.high)};
+    case AtomKind::max: return {std::max(a.low, b.low), std::max(a.high, b.high)};
+    case AtomKind::mod:
+      if (b.low > 0) return {0, infinite(b.high) ? kInfinity : b.high - 1};
+      return {-kInfinity, kInfinity};
+    case AtomKind::floordiv:
+      if (b.low > 0 && a.low >= 0)
+        return {infinite(b.high) ? 0 : a.low / b.high,
+                infinite(a.high) ? kInfinity : a.high / b.low};
+      if (atom.b.is_constant() && b.low > 0)
+        return {infinite(a.low) ? -kInfinity : floor_div(a.low, b.low),
+                infinite(a.high) ? kInfinity : floor_div(a.high, b.low)};
+      return {-kInfinity, kInfinity};
+    case AtomKind::floor_scaled:
+    case AtomKind::ceil_scaled:
+      if (a.low >= 0 && atom.scale >= 0)
+        return {scaled(atom.kind, a.low, atom.scale),
+                infinite(a.high) ? kInfinity : scaled(atom.kind, a.high, atom.scale)};
+      return {-kInfinity, kInfinity};
+    case AtomKind::symbol: break;
+  }
+  internal_error("unknown atom");
+}
+
+Range range_of(const ShapeContext::Impl& impl, const Polynomial& p) {
+  Range sum{p.constant, p.constant};
+  for (const Monomial& term : p.terms) {
+    Range r{term.coefficient, term.coefficient};
+    for (const Atom* atom : term.factors) r = r * range_of(impl, *atom);
+    sum = sum + r;
+  }
+  return sum;
+}
+
+Range range_of(const ShapeContext::Impl& impl, Dim dim) {
+  return dim.expr() ? range_of(impl, dim.expr()->polynomial) : Range{dim.value(), dim.value()};
+}
+
+Range range_of(Dim dim) {
+  return dim.expr() ? range_of(dim.expr()->context->impl(), dim) : Range{dim.value(), dim.value()};
+}
+
+}  // namespace
+
+// Interns a polynomial as a Dim; one place that builds Dims.
+class DimFactory {
+ public:
+  static Dim intern(ShapeContext* context, Polynomial p);
+  static Dim atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double scale);
+  static Dim symbol(ShapeContext* context, int symbol, int64_t value);
+
+ private:
+  static Dim of_atom(ShapeContext* context, const Atom* atom);
+  static const Atom* add_atom(ShapeContext::Impl& impl, Atom atom, std::string key);
+};
+
+namespace {
+// Replaces symbols that guards have pinned to one value.
+Polynomial with_fixed_symbols(const ShapeContext::Impl& impl, const Polynomial& p) {
+  Polynomial r{p.constant, {}};
+  for (const Monomial& term : p.terms) {
+    Monomial kept{term.coefficient, {}};
+    for (const Atom* atom : term.factors) {
+      const bool symbol = atom->kind == AtomKind::symbol;
+      const Range range = symbol ? impl.ranges[static_cast<size_t>(atom->symbol)] : Range{0, 1};
+      if (symbol && range.low == range.high)
+        kept.coefficient = checked_mul(kept.coefficient, range.low);
+      else kept.factors.push_back(atom);
+    }
+    if (kept.factors.empty()) r.constant = checked_add(r.constant, kept.coefficient);
+    else r.terms.push_back(std::move(kept));
+  }
+  normalise(r);
+  return r;
+}
+}  // namespace
+
+Dim DimFactory::intern(ShapeContext* context, Polynomial p) {
+  if (context) p = with_fixed_symbols(context->impl(), p);
+  if (p.terms.empty()) return Dim(p.constant);
+  ShapeContext::Impl& impl = context->impl();
+  auto [entry, is_new] = impl.expr_by_key.try_emplace(key_of(p), nullptr);
+  if (is_new) {
+    impl.exprs.push_back({context, static_cast<int>(impl.slots.size()), std::move(p)});
+    entry->second = &impl.exprs.back();
+    impl.slots.push_back({entry->second, nullptr});
+  }
+  return context->dim_of(*entry->second, value_of(entry->second->polynomial));
+}
+
+const Atom* DimFactory::add_atom(ShapeContext::Impl& impl, Atom atom, std::string key) {
+  auto [entry, is_new] = impl.atom_by_key.try_emplace(std::move(key), nullptr);
+  if (is_new) {
+    atom.id = static_cast<int>(impl.slots.size());
+    impl.atoms.push_back(atom);
+    entry->second = &impl.atoms.back();
+    impl.slots.push_back({nullptr, entry->second});
+  }
+  return entry->second;
+}
+
+Dim DimFactory::of_atom(ShapeContext* context, const Atom* atom) {
+  return intern(context, Polynomial{0, {Monomial{1, {atom}}}});
+}
+
+Dim DimFactory::atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double scale) {
+  std::string key = std::to_string(static_cast<int>(kind)) + ':';
+  append_key(key, a);
+  key += ',';
+  append_key(key, b);
+  key += ',' + std::to_string(std::bit_cast<int64_t>(scale));
+  const int64_t value = apply(kind, a.value(), b.value(), scale);
+  return of_atom(context,
+                 add_atom(context->impl(), {kind, 0, 0, a, b, scale, value}, std::move(key)));
+}
+
+Dim DimFactory::symbol(ShapeContext* context, int symbol, int64_t value) {
+  return of_atom(context, add_atom(context->impl(), {AtomKind::symbol, 0, symbol, 0, 0, 0, value},
+                                   "s" + std::to_string(symbol)));
+}
+
+Dim Dim::unknown() {
+  Dim dim(-1);
+  dim.unknown_ = true;
+  return dim;
+}
+
+Dim operator+(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  return DimFactory::intern(context, add(polynomial_of(a), polynomial_of(b), 1));
+}
+Dim operator-(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  return DimFactory::intern(context, add(polynomial_of(a), polynomial_of(b), -1));
+}
+Dim operator*(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  return DimFactory::intern(context, multiply(polynomial_of(a), polynomial_of(b)));
+}
+
+namespace {
+
+// Splits p into c * q + rest with every coefficient of c * q divisible by the constant c > 0.
+void split_divisible(const Polynomial& p, int64_t c, Polynomial& q, Polynomial& rest) {
+  q.constant = floor_div(p.constant, c);
+  rest.constant = floor_mod(p.constant, c);
+  for (const Monomial& term : p.terms) {
+    const int64_t whole = floor_div(term.coefficient, c);
+    const int64_t left = floor_mod(term.coefficient, c);
+    if (whole) q.terms.push_back({whole, term.factors});
+    if (left) rest.terms.push_back({left, term.factors});
+  }
+}
+
+std::optional<Monomial> divide(const Monomial& a, const Monomial& b) {
+  if (a.coefficient % b.coefficient) return std::nullopt;
+  Monomial r{a.coefficient / b.coefficient, {}};
+  size_t j = 0;
+  for (const Atom* atom : a.factors) {
+    if (j < b.factors.size() && b.factors[j] == atom) ++j;
+    else r.factors.push_back(atom);
+  }
+  if (j != b.factors.size()) return std::nullopt;
+  return r;
+}
+
+Monomial leading(const Polynomial& p) {
+  return p.terms.empty() ? Monomial{p.constant, {}} : p.terms.front();
+}
+bool is_zero(const Polynomial& p) { return p.constant == 0 && p.terms.empty(); }
+
+Polynomial as_polynomial(Monomial m) {
+  if (m.factors.empty()) return {m.coefficient, {}};
+  return {0, {std::move(m)}};
+}
+
+// Multivariate long division by one divisor; nullopt unless it goes without remainder.
+std::optional<Polynomial> divide(Polynomial a, const Polynomial& b) {
+  if (is_zero(b)) return std::nullopt;
+  Polynomial quotient;
+  for (int step = 0; !is_zero(a) && step < 64; ++step) {
+    const auto m = divide(leading(a), leading(b));
+    if (!m) return std::nullopt;
+    const Polynomial term = as_polynomial(*m);
+    quotient = add(quotient, term, 1);
+    a = add(a, multiply(term, b), -1);
+  }
+  if (!is_zero(a)) return std::nullopt;
+  return quotient;
+}
+
+}  // namespace
+
+std::optional<Dim> exact_quotient(Dim a, Dim b) {
+  if (b.is_constant() && b.value() == 0) return std::nullopt;
+  ShapeContext* context = context_of(a, b);
+  auto quotient = divide(polynomial_of(a), polynomial_of(b));
+  if (!quotient) return std::nullopt;
+  return DimFactory::intern(context, *quotient);
+}
+
+Dim floordiv(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  if (!context) return Dim(floor_div(a.value(), b.value()));
+  if (const auto exact = exact_quotient(a, b)) return *exact;
+  if (b.is_constant() && b.value() > 0) {
+    Polynomial q, rest;
+    split_divisible(polynomial_of(a), b.value(), q, rest);
+    if (rest.terms.empty()) return DimFactory::intern(context, q);
+    const Dim left = DimFactory::intern(context, rest);
+    const Range range = range_of(left);
+    const Dim whole = DimFactory::intern(context, q);
+    if (range.low >= 0 && range.high < b.value()) return whole;
+    return whole + DimFactory::atom(context, AtomKind::floordiv, left, b, 0);
+  }
+  return DimFactory::atom(context, AtomKind::floordiv, a, b, 0);
+}
+
+Dim mod(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  if (!context) return Dim(floor_mod(a.value(), b.value()));
+  if (exact_quotient(a, b)) return 0;
+  if (b.is_constant() && b.value() > 0) {
+    Polynomial q, rest;
+    split_divisible(polynomial_of(a), b.value(), q, rest);
+    const Dim left = DimFactory::intern(context, rest);
+    const Range range = range_of(left);
+    if (range.low >= 0 && range.high < b.value()) return left;
+    return DimFactory::atom(context, AtomKind::mod, left, b, 0);
+  }
+  return DimFactory::atom(context, AtomKind::mod, a, b, 0);
+}
+
+Dim ceildiv(Dim a, Dim b) { return floordiv(a + b - 1, b); }
+
+Dim min(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  if (!context) return Dim(std::min(a.value(), b.value()));
+  if (const auto less = prove(less_equal(a, b))) return *less ? a : b;
+  if (prove(less_equal(b, a)) == true) return b;
+  return DimFactory::atom(context, AtomKind::min, a, b, 0);
+}
+Dim max(Dim a, Dim b) {
+  ShapeContext* context = context_of(a, b);
+  if (!context) return Dim(std::max(a.value(), b.value()));
+  if (const auto less = prove(less_equal(a, b))) return *less ? b : a;
+  if (prove(less_equal(b, a)) == true) return a;
+  return DimFactory::atom(context, AtomKind::max, a, b, 0);
+}
+
+namespace {
+Dim scale_dim(AtomKind kind, Dim a, double scale) {
+  ShapeContext* context = context_of(a);
+  if (!context) return Dim(scaled(kind, a.value(), scale));
+  if (scale == std::floor(scale) && std::fabs(scale) < 1e15) return a * static_cast<int64_t>(scale);
+  return DimFactory::atom(context, kind, a, 0, scale);
+}
+}  // namespace
+Dim floor_scaled(Dim a, double scale) { return scale_dim(AtomKind::floor_scaled, a, scale); }
+Dim ceil_scaled(Dim a, double scale) { return scale_dim(AtomKind::ceil_scaled, a, scale); }
+
+Dim product(std::span<const Dim> dims) {
+  Dim result = 1;
+  for (const Dim& dim : dims) result = result * dim;
+  return result;
+}
+
+bool same(Dim a, Dim b) {
+  if (a.is_unknown() || b.is_unknown()) return false;
+  return a.expr() == b.expr() && a.value() == b.value();
+}
+bool same(std::span<const Dim> a, std::span<const Dim> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return same(x, y); });
+}
+
+bool Condition::holds() const { return kind == Kind::zero ? lhs.value() == 0 : lhs.value() >= 0; }
+Condition equal(Dim a, Dim b) { return {Condition::Kind::zero, a - b}; }
+Condition less_equal(Dim a, Dim b) { return {Condition::Kind::nonnegative, b - a}; }
+Condition less(Dim a, Dim b) { return {Condition::Kind::nonnegative, b - a - 1}; }
+Condition divisible(Dim a, Dim b) { return {Condition::Kind::zero, mod(a, b)}; }
+
+namespace {
+
+std::optional<bool> prove_from_range(const Condition& condition) {
+  const Range range = range_of(condition.lhs);
+  if (condition.kind == Condition::Kind::nonnegative) {
+    if (range.low >= 0) return true;
+    if (range.high < 0) return false;
+  } else {
+    if (range.low == 0 && range.high == 0) return true;
+    if (range.low > 0 || range.high < 0) return false;
+  }
+  return std::nullopt;
+}
+
+// Whether a recorded guard about the same expression, up to a constant and a sign, settles it.
+std::optional<bool> prove_from_guard(const Guard& guard, const Condition& condition) {
+  using Kind = Condition::Kind;
+  const Dim fact = guard.condition.lhs;
+  const Dim difference = condition.lhs - fact;
+  const Dim sum = condition.lhs + fact;
+  if (guard.condition.kind == Kind::zero) {
+    if (guard.truth && difference.is_constant())  // lhs == difference
+      return condition.kind == Kind::zero ? difference.value() == 0 : difference.value() >= 0;
+    if (guard.truth && sum.is_constant())
+      return condition.kind == Kind::zero ? sum.value() == 0 : sum.value() >= 0;
+    const bool same_up_to_sign = same(difference, 0) || same(sum, 0);
+    if (!guard.truth && condition.kind == Kind::zero && same_up_to_sign) return false;
+    return std::nullopt;
+  }
+  // fact >= 0, or its negation -fact - 1 >= 0: lhs = known + offset with known >= 0.
+  const Dim offset = guard.truth ? difference : sum + 1;
+  if (offset.is_constant()) {
+    if (condition.kind == Kind::nonnegative && offset.value() >= 0) return true;
+    if (condition.kind == Kind::zero && offset.value() > 0) return false;
+  }
+  // lhs = limit - known with known >= 0
+  const Dim limit = guard.truth ? sum : difference - 1;
+  if (limit.is_constant() && limit.value() < 0) return false;
+  return std::nullopt;
+}
+
+// Narrows the range of s from a guard about +-s + c.
+void narrow(ShapeContext::Impl& impl, const Guard& guard) {
+  const Polynomial& p = guard.condition.lhs.expr()->polynomial;
+  if (p.terms.size() != 1) return;
+  const Monomial& term = p.terms[0];
+  if (term.factors.size() != 1 || term.factors[0]->kind != AtomKind::symbol) return;
+  if (term.coefficient != 1 && term.coefficient != -1) return;
+  Range& range = impl.ranges[static_cast<size_t>(term.factors[0]->symbol)];
+  const int64_t root = -p.constant * term.coefficient;  // where the expression is zero
+  if (guard.condition.kind == Condition::Kind::zero) {
+    if (guard.truth) range = {root, root};
+    else if (range.low == root) ++range.low;
+    else if (range.high == root) --range.high;
+  } else if ((term.coefficient == 1) == guard.truth) {
+    range.low = std::max(range.low, guard.truth ? root : root + 1);
+  } else {
+    range.high = std::min(range.high, guard.truth ? root : root - 1);
+  }
+}
+
+Condition simplified(const Condition& condition) {
+  if (!condition.lhs.expr()) return condition;
+  const Expr& expr = *condition.lhs.expr();
+  return {condition.kind, DimFactory::intern(expr.context, expr.polynomial)};
+}
+
+}  // namespace
+
+std::optional<bool> prove(const Condition& original) {
+  const Condition condition = simplified(original);
+  if (condition.lhs.is_constant()) return condition.holds();
+  if (const auto truth = prove_from_range(condition)) return truth;
+  for (const Guard& guard : condition.lhs.expr()->context->guards())
+    if (const auto truth = prove_from_guard(guard, condition)) return truth;
+  return std::nullopt;
+}
+
+bool decide(const Condition& original, std::string_view origin) {
+  if (const auto truth = prove(original)) return *truth;
+  const Condition condition = simplified(original);
+  ShapeContext::Impl& impl = condition.lhs.expr()->context->impl();
+  const Guard guard{condition, condition.holds(), std::string(origin)};
+  impl.range_history.push_back(impl.ranges);
+  impl.guards.push_back(guard);
+  narrow(impl, guard);
+  return guard.truth;
+}
+
+int64_t fix(Dim dim, std::string_view origin) {
+  if (!dim.is_constant()) decide(equal(dim, dim.value()), origin);
+  return dim.value();
+}
+
+int64_t SizeTable::operator()(Dim dim) const {
+  if (dim.is_unknown()) internal_error("a size not known yet is read");
+  return dim.expr() ? values_[static_cast<size_t>(dim.expr()->id)] : dim.value();
+}
+
+bool SizeTable::holds(const Guard& guard) const {
+  const int64_t value = (*this)(guard.condition.lhs);
+  const bool truth = guard.condition.kind == Condition::Kind::zero ? value == 0 : value >= 0;
+  return truth == guard.truth;
+}
+
+ShapeContext::ShapeContext() : impl_(std::make_unique<Impl>()) {}
+ShapeContext::~ShapeContext() = default;
+
+Dim ShapeContext::dim_of(const Expr& expr, int64_t value) { return Dim(value, &expr); }
+
+Dim ShapeContext::symbol(std::string name, SymbolSource source, int64_t value, int64_t low) {
+  const int index = static_cast<int>(impl_->symbols.size());
+  impl_->symbols.push_back({std::move(name), source, value});
+  impl_->ranges.push_back({low, kInfinity});
+  return DimFactory::symbol(this, index, value);
+}
+
+const std::vector<Symbol>& ShapeContext::symbols() const { return impl_->symbols; }
+const std::vector<Guard>& ShapeContext::guards() const { return impl_->guards; }
+
+void ShapeContext::roll_back(size_t checkpoint) {
+  if (checkpoint >= impl_->guards.size()) return;
+  impl_->ranges = impl_->range_history[checkpoint];
+  // Symbols born after the checkpoint keep their widest range.
+  impl_->ranges.resize(impl_->symbols.size(), Range{-kInfinity, kInfinity});
+  impl_->range_history.resize(checkpoint);
+  impl_->guards.erase(impl_->guards.begin() + static_cast<std::ptrdiff_t>(checkpoint),
+                      impl_->guards.end());
+}
+
+SizeTable ShapeContext::evaluate(std::span<const int64_t> symbol_values) const {
+  SizeTable table;
+  table.values_.resize(impl_->slots.size());
+  for (size_t id = 0; id < impl_->slots.size(); ++id) {
+    const auto [expr, atom] = impl_->slots[id];
+    if (atom) {
+      // A division that cannot be done is only reachable behind a guard that fails.
+      const bool by_zero =
+          (atom->kind == AtomKind::floordiv || atom->kind == AtomKind::mod) && table(atom->b) == 0;
+      table.values_[id] =
+          atom->kind == AtomKind::symbol ? symbol_values[static_cast<size_t>(atom->symbol)]
+          : by_zero                      ? 0
+                    : apply(atom->kind, table(atom->a), table(atom->b), atom->scale);
+      continue;
+    }
+    int64_t sum = expr->polynomial.constant;
+    for (const Monomial& term : expr->polynomial.terms) {
+      int64_t product = term.coefficient;
+      for (const Atom* factor : term.factors)
+        product = checked_mul(product, table.values_[static_cast<size_t>(factor->id)]);
+      sum = checked_add(sum, product);
+    }
+    table.values_[id] = sum;
+  }
+  return table;
+}
+
+namespace {
+
+std::string to_string(const Atom& atom) {
+  switch (atom.kind) {
+    case AtomKind::symbol: return "s" + std::to_string(atom.symbol);
+    case AtomKind::floordiv:
+      return "floordiv(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
+    case AtomKind::mod: return "mod(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
+    case AtomKind::min: return "min(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
+    case AtomKind::max: return "max(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
+    case AtomKind::floor_scaled:
+      return fmt::format("floor({} * {})", to_string(atom.a), atom.scale);
+    case AtomKind::ceil_scaled: return fmt::format("ceil({} * {})", to_string(atom.a), atom.scale);
+  }
+  internal_error("unknown atom");
+}
+
+std::string to_string(const Monomial& term) {
+  std::string text;
+  for (const Atom* atom : term.factors) text += (text.empty() ? "" : "*") + to_string(*atom);
+  const int64_t size = std::abs(term.coefficient);
+  return size == 1 ? text : std::to_string(size) + "*" + text;
+}
+
+}  // namespace
+
+std::string to_string(Dim dim) {
+  if (dim.is_unknown()) return "?";
+  if (!dim.expr()) return std::to_string(dim.value());
+  const Polynomial& p = dim.expr()->polynomial;
+  std::string text;
+  for (const Monomial& term : p.terms) {
+    const bool negative = term.coefficient < 0;
+    if (text.empty()) text = negative ? "-" : "";
+    else text += negative ? " - " : " + ";
+    text += to_string(term);
+  }
+  if (p.constant) text += (p.constant < 0 ? " - " : " + ") + std::to_string(std::abs(p.constant));
+  return text;
+}
+
+std::string to_string(std::span<const Dim> dims) {
+  std::string text = "[";
+  for (const Dim& dim : dims) text += (text.size() > 1 ? "," : "") + to_string(dim);
+  return text + "]";
+}
+
+std::string to_string(const Condition& condition) {
+  return to_string(condition.lhs) + (condition.kind == Condition::Kind::zero ? " == 0" : " >= 0");
+}
+
+std::string to_string(const Guard& guard) {
+  const bool zero = guard.condition.kind == Condition::Kind::zero;
+  return fmt::format("{} {} 0: {}", to_string(guard.condition.lhs),
+                     zero ? (guard.truth ? "==" : "!=") : (guard.truth ? ">=" : "<"), guard.origin);
+}
+
+void append_key(std::string& key, Dim dim) {
+  if (dim.expr()) key += 'e' + std::to_string(dim.expr()->id);
+  else key += dim.is_unknown() ? "?" : std::to_string(dim.value());
+}
+
+}  // namespace onrush
