@@ -1,0 +1,29 @@
+// Contractions that operators of several families are made of.
+#pragma once
+
+#include <optional>
+
+#include "lower/op_context.h"
+
+namespace onrush {
+
+// ONNX MatMul's rule for operands of any rank from 1 on.
+NodeId matmul(const OpContext& c, NodeId x, NodeId y, DType result);
+
+// The attributes of ONNX Conv over x [N, C, spatial...] and w [O, C / groups, kernel...]. The
+// result is channels last: [N, spatial..., O]. Padding counts as `padding`, a scalar of x's dtype,
+// or else as zero.
+NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result,
+                std::optional<NodeId> padding = {});
+
+// Products of 8-bit integers less their zero points, summed as i32: matmul(x - x_zero, y - y_zero).
+// x_zero is a scalar or one a row of x, y_zero a scalar or one a column of y; either may be absent.
+NodeId integer_matmul(const OpContext& c, NodeId x, std::optional<NodeId> x_zero, NodeId y,
+                      std::optional<NodeId> y_zero);
+
+// convolve(x - x_zero, w - w_zero) likewise, channels last; padding counts as x_zero. x_zero is a
+// scalar, w_zero a scalar or one an output channel.
+NodeId integer_convolve(const OpContext& c, NodeId x, std::optional<NodeId> x_zero, NodeId w,
+                        std::optional<NodeId> w_zero);
+
+}  // namespace onrush

@@ -1,0 +1,90 @@
+// ONNX nodes to a Graph of primitives, for the values at hand.
+//
+// A segment is the longest run of nodes that can be compiled without knowing a value that they
+// compute themselves. A node that needs such a value (the target of a Reshape computed from data,
+// the condition of an If), that reads a result of data-dependent size, or that loops, is left in
+// `rest` together with everything that depends on it; it is lowered with the next segment, when
+// the value is there. An If whose condition is known is replaced by the nodes of its branch.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "lower/lowered.h"
+#include "lower/splice.h"
+#include "onnx/model.h"
+#include <onrush/value.h>
+
+namespace onrush {
+
+// Values by ONNX name in one scope (a graph, a loop body); lookups go on in the enclosing scope.
+class Environment {
+ public:
+  explicit Environment(const Environment* outer = nullptr) : outer_(outer) {}
+  void set(const std::string& name, Value value) { values_[name] = std::move(value); }
+  // A value that is the same in every run, and may be compiled in.
+  void set_constant(const std::string& name, Tensor tensor) {
+    constants_[name] = std::move(tensor);
+  }
+  const Value* find(const std::string& name) const;            // null if absent
+  const Tensor* find_constant(const std::string& name) const;  // null where a value hides it
+  bool contains(const std::string& name) const { return find(name) || find_constant(name); }
+
+ private:
+  const Environment* outer_;
+  std::map<std::string, Value> values_;
+  std::map<std::string, Tensor> constants_;
+};
+
+struct SegmentRequest {
+  const onnx::Model* model = nullptr;
+  std::vector<NodePtr> nodes;       // in topological order
+  std::vector<std::string> wanted;  // names to be there when all nodes have run
+};
+
+// A tensor among the environment's values: an element of a sequence, the value of an optional.
+struct ValuePath {
+  std::string name;
+  std::vector<int> steps;  // positions in nested sequences
+};
+
+// The input must hold exactly these elements for the segment to apply.
+struct ContentGuard {
+  int input;
+  Tensor content;
+};
+
+// How a result is put together from the graph's outputs.
+struct Skeleton {
+  enum class Kind { absent, tensor, sequence, empty_optional, optional };
+  Kind kind = Kind::absent;
+  int output = -1;  // tensor: index of the graph output
+  std::vector<Skeleton> children;
+};
+
+struct LoweredSegment {
+  Graph graph;
+  std::vector<ValuePath> inputs;  // of the graph, in order
+  std::vector<ContentGuard> contents;
+  std::vector<std::pair<std::string, std::string>> signatures;  // of every value that was read
+  std::vector<std::pair<std::string, Skeleton>> results;
+  std::vector<NodePtr> rest;
+};
+
+// Throws Error{invalid_model} or Error{unsupported} that names file and node.
+LoweredSegment lower(const SegmentRequest& request, const Environment& environment);
+
+// Loop, Scan, SequenceMap: run by the session, their bodies as scopes of their own.
+bool is_loop(const onnx::Node& node);
+
+// Structure, dtypes and ranks as text: "f32/3", "seq(f32/2,f32/2)", "optional()".
+std::string signature(const Value& value);
+// The tensor at a path; the value must have the signature that the segment was lowered with.
+const Tensor& tensor_at(const Environment& environment, const ValuePath& path);
+
+// "model.onnx: node 'conv1' (Conv)"
+std::string describe(const onnx::Model& model, const onnx::Node& node);
+
+}  // namespace onrush
