@@ -1,0 +1,111 @@
+#include "codegen/loops.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace onrush {
+
+Affine operator+(const Affine& a, const Affine& b) {
+  Affine sum{a.offset + b.offset, a.terms};
+  for (const auto& [axis, stride] : b.terms) {
+    const auto at = std::lower_bound(sum.terms.begin(), sum.terms.end(), axis,
+                                     [](const auto& term, int key) { return term.first < key; });
+    if (at == sum.terms.end() || at->first != axis) {
+      sum.terms.insert(at, {axis, stride});
+      continue;
+    }
+    at->second = at->second + stride;
+    if (same(at->second, 0)) sum.terms.erase(at);
+  }
+  return sum;
+}
+
+Affine operator*(const Affine& a, Dim scale) {
+  if (same(scale, 0)) return {};
+  Affine result{a.offset * scale, {}};
+  for (const auto& [axis, stride] : a.terms) result.terms.emplace_back(axis, stride * scale);
+  return result;
+}
+
+namespace {
+
+std::string text(const Affine& a) {
+  std::string result;
+  for (const auto& [axis, stride] : a.terms) {
+    if (!result.empty()) result += " + ";
+    result +=
+        same(stride, 1) ? fmt::format("a{}", axis) : fmt::format("{}*a{}", to_string(stride), axis);
+  }
+  if (result.empty()) return to_string(a.offset);
+  return same(a.offset, 0) ? result : result + " + " + to_string(a.offset);
+}
+
+std::string text(const std::vector<Bound>& bounds) {
+  std::string result;
+  for (const Bound& bound : bounds)
+    result += fmt::format("{}0 <= {} < {}", result.empty() ? "" : ", ", text(bound.index),
+                          to_string(bound.extent));
+  return result;
+}
+
+struct Printer {
+  DType dtype;
+  std::string operator()(const ConstantValue& v) const {
+    return is_float(dtype) ? fmt::format("{}", v.f) : fmt::format("{}", v.i);
+  }
+  std::string operator()(const SizeValue& v) const { return "size " + to_string(v.dim); }
+  std::string operator()(const IndexValue& v) const { return "index " + text(v.index); }
+  std::string operator()(const LoadValue& v) const {
+    std::string result = fmt::format("load b{}[{}", v.buffer, text(v.address));
+    for (const DynamicTerm& term : v.dynamic)
+      result += fmt::format(" + {}*v{}", to_string(term.stride), term.value);
+    result += "]";
+    if (!v.bounds.empty()) result += fmt::format(" if {} else {}", text(v.bounds), (*this)(v.fill));
+    return result;
+  }
+  std::string operator()(const OpValue& v) const {
+    std::string result(name(v.op));
+    for (ValueId operand : v.operands) result += fmt::format(" v{}", operand);
+    return result;
+  }
+  std::string operator()(const ConvertValue& v) const {
+    return fmt::format("convert v{}", v.operand);
+  }
+  std::string operator()(const BoundsValue& v) const { return text(v.bounds); }
+  std::string operator()(const ReduceValue& v) const {
+    return fmt::format("reduce {} v{}", name(v.kind), v.operand);
+  }
+  std::string operator()(const AccumulatorValue&) const { return "accumulator"; }
+};
+
+}  // namespace
+
+std::string to_string(const Loops& loops) {
+  std::string result = "for";
+  for (size_t i = 0; i < loops.axes.size(); ++i)
+    result += fmt::format(" {}a{}<{}", loops.axes[i].reduce ? "reduce " : "", i,
+                          to_string(loops.axes[i].extent));
+  result += "\n";
+  for (size_t i = 0; i < loops.body.size(); ++i)
+    result += fmt::format("  v{} = {} : {}\n", i,
+                          std::visit(Printer{loops.body[i].dtype}, loops.body[i].data),
+                          name(loops.body[i].dtype));
+  for (const Store& store : loops.stores) {
+    if (store.buffer < 0) result += fmt::format("  give v{}\n", store.value);
+    else
+      result +=
+          fmt::format("  store b{}[{}] = v{} : {}\n", store.buffer, text(store.address),
+                      store.value, name(loops.buffers[static_cast<size_t>(store.buffer)].dtype));
+  }
+  return result;
+}
+
+std::string to_string(const Contraction& c) {
+  return fmt::format("contraction batch={} m={} n={} k={} {} x {} -> {}\nlhs {}rhs {}epilogue {}",
+                     c.batch_axes, c.m_axes, c.n_axes, c.k_axes, name(c.operand),
+                     name(c.rhs_operand), name(c.accumulator), to_string(c.lhs), to_string(c.rhs),
+                     to_string(c.epilogue));
+}
+
+}  // namespace onrush

@@ -1,0 +1,469 @@
+#include "fuse/fuse.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/check.h"
+#include "codegen/coordinates.h"
+
+namespace onrush {
+namespace {
+
+constexpr int kMaxDuplicatedWork =
+    3;  // elementwise operations worth repeating in each of several kernels
+
+bool is_one(Dim dim) { return dim.is_constant() && dim.value() == 1; }
+
+bool equal_shapes(const Dims& a, const Dims& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return same(x, y) || prove(equal(x, y)) == true; });
+}
+
+// Evaluated by itself, not generated.
+bool is_host(const Node& node) {
+  switch (node.op) {
+    case Op::scan:
+    case Op::sort:
+    case Op::scatter:
+    case Op::random_bits:
+    case Op::bitcast:
+    case Op::call:
+    case Op::loop: return true;
+    default: break;
+  }
+  const auto* type = std::get_if<TensorType>(&node.type);
+  if (!type) return true;
+  if (class_of(node.op) == OpClass::source || node.op == Op::get) return false;
+  if (class_of(node.op) == OpClass::contraction)
+    return type->dtype != DType::f32 && type->dtype != DType::f16 && type->dtype != DType::bf16;
+  return type->dtype == DType::string || is_complex(type->dtype);
+}
+
+class Fuser {
+ public:
+  explicit Fuser(Graph graph) {
+    schedule_.graph = std::move(graph);
+    uses_ = uses_of(schedule_.graph);
+    schedule_.home.assign(graph_.nodes.size(), -1);
+    schedule_.materialised.assign(graph_.nodes.size(), false);
+  }
+
+  Schedule run() {
+    assign_times();
+    for (uint32_t i = 0; i < graph_.nodes.size(); ++i) place(NodeId{i});
+    materialise();
+    sort_groups();
+    return std::move(schedule_);
+  }
+
+ private:
+  using GroupSet = std::vector<bool>;
+
+  void assign_times();
+  void place(NodeId id);
+  void place_elementwise(NodeId id);
+  void place_reduce(NodeId id);
+  int new_group(Group::Kind kind, NodeId anchor);
+  void join(NodeId id, int group);
+  bool may_join(NodeId id, int group) const;
+  bool fits(NodeId id, int group) const;
+  bool fits_contraction(NodeId id, int group) const;
+  bool fits_rows(NodeId id, const Node& reduce) const;
+  std::optional<std::string> path(NodeId id, int group) const;
+  void collect_homes(NodeId id, std::vector<int>& homes) const;
+  std::vector<int> operand_homes(const Node& node) const;
+  void depend(int group, int on);
+
+  void materialise();
+  void require(NodeId id);
+  void require_operand(NodeId user, NodeId operand, bool repeats);
+  void visit_operands(NodeId id, bool repeats = false);
+  bool is_free(NodeId id) const;
+  int work(NodeId id) const;
+  bool used_by_several_kernels(NodeId id) const;
+  void sort_groups();
+
+  Group& group(int index) { return schedule_.groups[static_cast<size_t>(index)]; }
+  const Group& group(int index) const { return schedule_.groups[static_cast<size_t>(index)]; }
+
+  Schedule schedule_;
+  const Graph& graph_ = schedule_.graph;
+  Uses uses_;
+  std::vector<Time> time_;
+  std::vector<GroupSet> reaches_;  // by group: the groups it depends on, transitively
+  std::vector<std::map<uint32_t, std::string>>
+      paths_;                 // by group: movement from the anchor to a member
+  std::vector<int> visited_;  // 1: for users that read it once, 2: for users that repeat it
+  mutable std::map<uint32_t, int> work_;
+};
+
+void Fuser::assign_times() {
+  for (const Node& node : graph_.nodes) {
+    const bool dynamic_source = node.op == Op::input || node.op == Op::dims ||
+                                node.op == Op::random_bits ||
+                                (node.op == Op::call && node.inputs.empty());
+    bool prepare = !dynamic_source;
+    for (NodeId operand : node.inputs) prepare = prepare && time_[operand.index] == Time::prepare;
+    if (const auto* type = std::get_if<TensorType>(&node.type))
+      for (Dim dim : type->shape) prepare = prepare && dim.is_constant();
+    if (const auto* attr = std::get_if<LoopAttr>(&node.attr))
+      prepare = prepare && attr->trips.is_constant();
+    if (node.op == Op::iota) prepare = false;  // computed where it is used
+    time_.push_back(prepare ? Time::prepare : Time::run);
+  }
+}
+
+// --- dependencies between groups
+
+void Fuser::collect_homes(NodeId id, std::vector<int>& homes) const {
+  const int home = schedule_.home[id.index];
+  if (home >= 0) {
+    if (std::find(homes.begin(), homes.end(), home) == homes.end()) homes.push_back(home);
+    return;
+  }
+  for (NodeId operand : graph_[id].inputs) collect_homes(operand, homes);
+}
+
+std::vector<int> Fuser::operand_homes(const Node& node) const {
+  std::vector<int> homes;
+  for (NodeId operand : node.inputs) collect_homes(operand, homes);
+  std::sort(homes.begin(), homes.end());
+  return homes;
+}
+
+void Fuser::depend(int group, int on) {
+  if (group == on) return;
+  const auto add = [&](size_t g) {
+    GroupSet& set = reaches_[g];
+    const GroupSet& more = reaches_[static_cast<size_t>(on)];
+    set.resize(std::max({set.size(), more.size(), static_cast<size_t>(on) + 1}));
+    for (size_t i = 0; i < more.size(); ++i)
+      if (more[i]) set[i] = true;
+    set[static_cast<size_t>(on)] = true;
+  };
+  add(static_cast<size_t>(group));
+  for (size_t g = 0; g < reaches_.size(); ++g)
+    if (static_cast<size_t>(group) < reaches_[g].size() && reaches_[g][static_cast<size_t>(group)])
+      add(g);
+}
+
+int Fuser::new_group(Group::Kind kind, NodeId anchor) {
+  const int index = static_cast<int>(schedule_.groups.size());
+  schedule_.groups.push_back({kind, anchor, {}, {}, time_[anchor.index]});
+  reaches_.emplace_back();
+  paths_.emplace_back();
+  join(anchor, index);
+  return index;
+}
+
+void Fuser::join(NodeId id, int index) {
+  for (int home : operand_homes(graph_[id])) depend(index, home);
+  schedule_.home[id.index] = index;
+  group(index).members.push_back(id);
+  if (group(index).kind != Group::Kind::contraction && group(index).kind != Group::Kind::window)
+    return;
+  std::string key;
+  for (NodeId operand : graph_[id].inputs)
+    if (const auto p = path(operand, index); p && id != group(index).anchor) key = *p;
+  paths_[static_cast<size_t>(index)][id.index] = key;
+}
+
+// Joining must not make the group wait for something that waits for it.
+bool Fuser::may_join(NodeId id, int index) const {
+  if (time_[id.index] != group(index).time) return false;
+  for (int home : operand_homes(graph_[id])) {
+    const GroupSet& set = reaches_[static_cast<size_t>(home)];
+    if (home != index && static_cast<size_t>(index) < set.size() && set[static_cast<size_t>(index)])
+      return false;
+  }
+  return true;
+}
+
+// --- which group a node belongs to
+
+// Movement from the group's anchor to `id` as text, if it consists of members, reshapes that keep
+// coordinates affine, and transposes.
+std::optional<std::string> Fuser::path(NodeId id, int index) const {
+  if (schedule_.home[id.index] == index) {
+    const auto found = paths_[static_cast<size_t>(index)].find(id.index);
+    return found == paths_[static_cast<size_t>(index)].end() ? std::nullopt
+                                                             : std::optional(found->second);
+  }
+  if (schedule_.home[id.index] >= 0 || group(index).kind != Group::Kind::contraction)
+    return std::nullopt;
+  const Node& node = graph_[id];
+  if (node.op != Op::reshape && node.op != Op::transpose) return std::nullopt;
+  auto inner = path(node.inputs[0], index);
+  if (!inner) return std::nullopt;
+  if (node.op == Op::reshape && !splits_evenly(graph_.shape(node.inputs[0]), graph_.shape(id)))
+    return std::nullopt;
+  append_key(*inner, node.attr);
+  return inner;
+}
+
+// Elementwise work on a contraction's (or window's) result, element by element.
+bool Fuser::fits_contraction(NodeId id, int index) const {
+  std::optional<std::string> common;
+  for (NodeId operand : graph_[id].inputs) {
+    std::vector<int> homes;
+    collect_homes(operand, homes);
+    if (std::find(homes.begin(), homes.end(), index) == homes.end()) continue;
+    const auto p = path(operand, index);
+    if (!p || (common && *common != *p)) return false;
+    common = p;
+  }
+  return common.has_value();
+}
+
+// Of the shape that is reduced, or of the result's.
+bool Fuser::fits_rows(NodeId id, const Node& reduce) const {
+  const Dims& whole = graph_.shape(reduce.inputs[0]);
+  const Dims& shape = graph_.shape(id);
+  if (equal_shapes(shape, whole)) return true;
+  return equal_shapes(shape, std::get<TensorType>(reduce.type).shape);
+}
+
+bool Fuser::fits(NodeId id, int index) const {
+  const Group& candidate = group(index);
+  if (candidate.kind == Group::Kind::contraction || candidate.kind == Group::Kind::window)
+    return fits_contraction(id, index);
+  if (candidate.kind != Group::Kind::reduction) return false;
+  if (!fits_rows(id, graph_[candidate.anchor])) return false;
+  // Operands from the group come directly, or repeated along the reduced axes.
+  for (NodeId operand : graph_[id].inputs) {
+    std::vector<int> homes;
+    collect_homes(operand, homes);
+    if (std::find(homes.begin(), homes.end(), index) == homes.end()) continue;
+    if (schedule_.home[operand.index] == index) continue;
+    const Node& node = graph_[operand];
+    if (node.op != Op::broadcast || schedule_.home[node.inputs[0].index] != index) return false;
+    const Dims& rows = std::get<TensorType>(graph_[candidate.anchor].type).shape;
+    if (!equal_shapes(graph_.shape(node.inputs[0]), rows)) return false;
+    if (!equal_shapes(graph_.shape(operand), graph_.shape(graph_[candidate.anchor].inputs[0])))
+      return false;
+  }
+  return true;
+}
+
+void Fuser::place_elementwise(NodeId id) {
+  std::vector<int> homes = operand_homes(graph_[id]);
+  std::reverse(homes.begin(), homes.end());  // the latest first
+  for (int home : homes)
+    if (fits(id, home) && may_join(id, home)) return join(id, home);
+}
+
+void Fuser::place_reduce(NodeId id) {
+  const Node& node = graph_[id];
+  for (int home : operand_homes(node)) {
+    const Group& candidate = group(home);
+    if (candidate.kind != Group::Kind::reduction || !may_join(id, home)) continue;
+    const Node& anchor = graph_[candidate.anchor];
+    if (anchor.as<ReduceAttr>().axes != node.as<ReduceAttr>().axes) continue;
+    if (!equal_shapes(graph_.shape(anchor.inputs[0]), graph_.shape(node.inputs[0]))) continue;
+    // The operand itself must be computed in that kernel, at the same coordinates.
+    if (schedule_.home[node.inputs[0].index] == home) return join(id, home);
+  }
+  new_group(Group::Kind::reduction, id);
+}
+
+void Fuser::place(NodeId id) {
+  const Node& node = graph_[id];
+  if (is_host(node)) return void(new_group(Group::Kind::host, id));
+  switch (class_of(node.op)) {
+    case OpClass::contraction: return void(new_group(Group::Kind::contraction, id));
+    case OpClass::reduction:
+      if (node.op == Op::window) return void(new_group(Group::Kind::window, id));
+      return place_reduce(id);
+    case OpClass::movement:
+      if (node.op == Op::concat) new_group(Group::Kind::concat, id);
+      return;
+    case OpClass::other:  // get: its tuple's
+      schedule_.home[id.index] = schedule_.home[node.inputs[0].index];
+      group(schedule_.home[id.index]).members.push_back(id);
+      return;
+    default:
+      if (is_elementwise(node.op)) place_elementwise(id);
+  }
+}
+
+// --- which values get a buffer
+
+bool Fuser::is_free(NodeId id) const {
+  const OpClass c = class_of(graph_[id].op);
+  return schedule_.home[id.index] < 0 && c != OpClass::source;
+}
+
+// Elementwise operations that computing the value inside a kernel repeats.
+int Fuser::work(NodeId id) const {
+  if (!is_free(id) || schedule_.materialised[id.index]) return 0;
+  if (const auto found = work_.find(id.index); found != work_.end()) return found->second;
+  const Node& node = graph_[id];
+  int total = 0;
+  if (is_elementwise(node.op))
+    total = node.op == Op::cast ? 1 : class_of(node.op) == OpClass::unary ? 3 : 1;
+  if (node.op == Op::gather) total = 2;
+  for (NodeId operand : node.inputs) total += work(operand);
+  return work_[id.index] = std::min(total, 1000);
+}
+
+void Fuser::require(NodeId id) {
+  const Node& node = graph_[id];
+  if (schedule_.materialised[id.index]) return;
+  if (node.op == Op::input || node.op == Op::constant || node.op == Op::dims) return;
+  schedule_.materialised[id.index] = true;
+  if (schedule_.home[id.index] < 0) new_group(Group::Kind::pointwise, id);
+  if (schedule_.home[id.index] >= 0) group(schedule_.home[id.index]).outputs.push_back(id);
+  visit_operands(id);
+}
+
+bool expands(const Graph& graph, const Node& node) {
+  return node.op == Op::broadcast && !is_one(product(graph.shape(node.inputs[0])));
+}
+
+// `repeats`: the user, or one that it is computed inside of, asks for an element several times.
+void Fuser::require_operand(NodeId user, NodeId operand, bool repeats) {
+  const Node& node = graph_[operand];
+  const int home = schedule_.home[operand.index];
+  const int user_home = schedule_.home[user.index];
+  const bool whole = user_home >= 0 && group(user_home).kind == Group::Kind::host;
+  if (node.op == Op::iota && whole) return require(operand);
+  if (class_of(node.op) == OpClass::source && node.op != Op::random_bits) return;
+  if (home >= 0) {
+    if (home != user_home) require(operand);
+    else visit_operands(operand);
+    return;
+  }
+  const Node& reader = graph_[user];
+  repeats = (repeats && user_home < 0) || reader.op == Op::window || reader.op == Op::gather ||
+            class_of(reader.op) == OpClass::contraction || expands(graph_, reader);
+  const bool prepared = time_[operand.index] == Time::prepare && time_[user.index] == Time::run;
+  const bool shared = used_by_several_kernels(operand);
+  const bool heavy = is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
+                                                 (shared && work(operand) > kMaxDuplicatedWork));
+  const bool indexed = node.op == Op::gather && (repeats || shared);
+  if (whole || heavy || indexed || (prepared && work(operand) > 0)) require(operand);
+  else visit_operands(operand, repeats);
+}
+
+void Fuser::visit_operands(NodeId id, bool repeats) {
+  const int level = repeats ? 2 : 1;
+  if (visited_[id.index] >= level) return;
+  visited_[id.index] = level;
+  for (NodeId operand : graph_[id].inputs) require_operand(id, operand, repeats);
+}
+
+bool Fuser::used_by_several_kernels(NodeId id) const {
+  // Users that are computed inside others count through them.
+  std::vector<int> homes;
+  bool several = false;
+  const auto count = [&](auto&& self, NodeId at, int depth) -> void {
+    if (several || depth > 16) return;
+    several = several || (uses_.output_uses[at.index] > 0 && !homes.empty());
+    for (NodeId user : uses_.users[at.index]) {
+      const int home = schedule_.home[user.index];
+      if (home < 0) {
+        self(self, user, depth + 1);
+        continue;
+      }
+      if (std::find(homes.begin(), homes.end(), home) == homes.end()) homes.push_back(home);
+      if (homes.size() > 1) several = true;
+    }
+  };
+  count(count, id, 0);
+  return several;
+}
+
+void Fuser::materialise() {
+  visited_.assign(graph_.nodes.size(), 0);
+  for (const GraphOutput& output : graph_.outputs) require(output.node);
+  // Host groups give all their results; a tuple itself is no value.
+  for (Group& g : schedule_.groups) {
+    if (g.kind != Group::Kind::host) continue;
+    for (NodeId member : g.members)
+      if (graph_[member].op == Op::get && !schedule_.materialised[member.index] &&
+          uses_.count(member) > 0)
+        require(member);
+  }
+}
+
+void Fuser::sort_groups() {
+  // Groups that nothing needs are dropped; the others follow what they read.
+  std::vector<int> order;
+  std::vector<int> state(schedule_.groups.size(), 0);
+  const auto visit = [&](auto&& self, int index) -> void {
+    if (state[static_cast<size_t>(index)] == 2) return;
+    internal_check(state[static_cast<size_t>(index)] == 0,
+                   "groups do not depend on each other in a circle");
+    state[static_cast<size_t>(index)] = 1;
+    std::vector<int> needs;
+    for (NodeId member : group(index).members)
+      for (NodeId operand : graph_[member].inputs) {
+        // Through values that have a buffer of their own now.
+        const auto collect = [&](auto&& again, NodeId id) -> void {
+          const int home = schedule_.home[id.index];
+          if (home >= 0) {
+            if (home != index) needs.push_back(home);
+            return;
+          }
+          for (NodeId next : graph_[id].inputs) again(again, next);
+        };
+        collect(collect, operand);
+      }
+    std::sort(needs.begin(), needs.end());
+    needs.erase(std::unique(needs.begin(), needs.end()), needs.end());
+    for (int need : needs) self(self, need);
+    state[static_cast<size_t>(index)] = 2;
+    order.push_back(index);
+  };
+  for (int i = 0; i < static_cast<int>(schedule_.groups.size()); ++i) visit(visit, i);
+  std::vector<Group> sorted;
+  std::vector<int> renumbered(schedule_.groups.size(), -1);
+  for (int index : order) {
+    Group& g = group(index);
+    if (g.outputs.empty()) continue;
+    std::sort(g.members.begin(), g.members.end());
+    std::sort(g.outputs.begin(), g.outputs.end());
+    renumbered[static_cast<size_t>(index)] = static_cast<int>(sorted.size());
+    sorted.push_back(std::move(g));
+  }
+  schedule_.groups = std::move(sorted);
+  for (int& home : schedule_.home)
+    if (home >= 0) home = renumbered[static_cast<size_t>(home)];
+}
+
+}  // namespace
+
+Schedule fuse(Graph graph) { return Fuser(std::move(graph)).run(); }
+
+namespace {
+std::string_view kind_name(Group::Kind kind) {
+  switch (kind) {
+    case Group::Kind::pointwise: return "pointwise";
+    case Group::Kind::reduction: return "reduction";
+    case Group::Kind::window: return "window";
+    case Group::Kind::contraction: return "contraction";
+    case Group::Kind::concat: return "concat";
+    case Group::Kind::host: return "host";
+  }
+  internal_error("unknown group kind");
+}
+}  // namespace
+
+std::string to_string(const Schedule& schedule) {
+  std::string text;
+  for (size_t i = 0; i < schedule.groups.size(); ++i) {
+    const Group& group = schedule.groups[i];
+    text += fmt::format("group {} {}{}\n", i, kind_name(group.kind),
+                        group.time == Time::prepare ? " prepare" : "");
+    for (NodeId member : group.members) {
+      const Node& node = schedule.graph[member];
+      const bool output =
+          std::find(group.outputs.begin(), group.outputs.end(), member) != group.outputs.end();
+      text += fmt::format("  {}%{} {} : {}\n", output ? "*" : " ", member.index, name(node.op),
+                          to_string(node.type));
+    }
+  }
+  return text;
+}
+
+}  // namespace onrush
