@@ -1,0 +1,61 @@
+#include "backend/reference/reference_backend.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "reference/evaluate.h"
+
+namespace onrush {
+namespace {
+
+class ReferenceBinding final : public Binding {
+ public:
+  ReferenceBinding(std::shared_ptr<const Graph> graph, SizeTable sizes)
+      : graph_(std::move(graph)), sizes_(std::move(sizes)) {}
+
+  std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
+                          std::span<const Tensor> preset) const override {
+    state.check_cancelled();
+    std::vector<Tensor> outputs = evaluate(*graph_, inputs, sizes_);
+    for (size_t i = 0; i < preset.size(); ++i) {
+      if (!preset[i]) continue;
+      copy_elements(outputs[i], preset[i]);
+      outputs[i] = preset[i];
+    }
+    return outputs;
+  }
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+  SizeTable sizes_;
+};
+
+class ReferenceExecutable final : public Executable {
+ public:
+  explicit ReferenceExecutable(Graph graph)
+      : graph_(std::make_shared<const Graph>(std::move(graph))) {}
+  std::shared_ptr<const Binding> bind(SizeTable sizes) const override {
+    return std::make_shared<ReferenceBinding>(graph_, std::move(sizes));
+  }
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+};
+
+class ReferenceBackend final : public Backend {
+ public:
+  std::shared_ptr<const Executable> compile(Graph graph) override {
+    return std::make_shared<ReferenceExecutable>(std::move(graph));
+  }
+};
+
+}  // namespace
+
+void RunState::check_cancelled() const {
+  if (cancel && cancel->load(std::memory_order_relaxed))
+    fail(ErrorCode::cancelled, "the run was cancelled by its caller");
+}
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace onrush

@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <set>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/reference/reference_backend.h"
+#include "base/check.h"
+#include "onnx/decode.h"
+#include "onnx/inline_functions.h"
+#include "runtime/session_impl.h"
+
+namespace onrush {
+namespace {
+
+std::string type_text(const onnx::Type& type) {
+  using Kind = onnx::Type::Kind;
+  const auto nested = [&] { return type.nested ? type_text(*type.nested) : std::string("?"); };
+  switch (type.kind) {
+    case Kind::tensor: return fmt::format("tensor({})", onnx_name(type.element));
+    case Kind::sparse_tensor: return fmt::format("sparse_tensor({})", onnx_name(type.element));
+    case Kind::sequence: return "seq(" + nested() + ")";
+    case Kind::optional: return "optional(" + nested() + ")";
+    case Kind::map: return fmt::format("map({},{})", onnx_name(type.element), nested());
+    case Kind::undefined: return "undefined";
+  }
+  internal_error("unknown type kind");
+}
+
+Argument argument(const onnx::ValueInfo& info) {
+  Argument result{info.name, type_text(info.type), DType::undefined, std::nullopt};
+  if (info.type.kind != onnx::Type::Kind::tensor) return result;
+  result.dtype = info.type.element;
+  if (!info.type.shape) return result;
+  result.shape.emplace();
+  for (const auto& dim : *info.type.shape) result.shape->push_back({dim.value, dim.param});
+  return result;
+}
+
+std::string shape_text(const std::vector<ArgumentDim>& shape) {
+  std::vector<std::string> dims;
+  for (const ArgumentDim& dim : shape)
+    dims.push_back(dim.value ? std::to_string(*dim.value) : dim.name.empty() ? "?" : dim.name);
+  return fmt::format("[{}]", fmt::join(dims, ","));
+}
+
+std::string names(const std::vector<Argument>& arguments) {
+  std::vector<std::string> names;
+  for (const Argument& argument : arguments) names.push_back("'" + argument.name + "'");
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+const Argument* find(const std::vector<Argument>& arguments, const std::string& name) {
+  const auto found = std::find_if(arguments.begin(), arguments.end(),
+                                  [&](const Argument& a) { return a.name == name; });
+  return found == arguments.end() ? nullptr : &*found;
+}
+
+std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
+  if (options.device == "reference") return make_reference_backend();
+  if (options.device == "cpu")
+    return make_cpu_backend(
+        {options.threads, options.optimization_level > 0, options.memory_limit});
+  fail(ErrorCode::invalid_argument, "unknown device '{}': use \"cpu\" or \"reference\"",
+       options.device);
+}
+
+}  // namespace
+
+Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(std::move(model)) {
+  onnx::inline_functions(model_);
+  backend_ = make_backend(options);
+  shared_.model = &model_;
+  shared_.backend = backend_.get();
+  std::set<std::string> initialized;
+  for (const auto& initializer : model_.graph.initializers) {
+    constants_.set_constant(initializer.name, initializer.tensor);
+    initialized.insert(initializer.name);
+  }
+  for (const auto& input : model_.graph.inputs)
+    if (!initialized.contains(input.name)) inputs_.push_back(argument(input));
+  for (const auto& output : model_.graph.outputs) outputs_.push_back(argument(output));
+  for (const auto& [key, value] : model_.metadata) metadata_[key] = value;
+  main_ = std::make_unique<Scope>(shared_, model_.graph);
+}
+
+void Session::Impl::check_input(const std::string& name, const Value& value) const {
+  const Argument* argument = find(inputs_, name);
+  if (!argument) {
+    for (const auto& input : model_.graph.inputs)
+      if (input.name == name) return;  // overrides an initializer
+    fail(ErrorCode::invalid_argument, "the model has no input '{}'; it has {}", name,
+         names(inputs_));
+  }
+  if (argument->dtype == DType::undefined) return;
+  if (!value.is_tensor()) fail(ErrorCode::invalid_argument, "input '{}' must be a tensor", name);
+  const Tensor& tensor = value.tensor();
+  if (tensor.dtype() != argument->dtype)
+    fail(ErrorCode::invalid_argument, "input '{}' must have element type {}, not {}", name,
+         onnx_name(argument->dtype), onnx_name(tensor.dtype()));
+  if (!argument->shape) return;
+  bool fits = argument->shape->size() == tensor.shape().size();
+  for (size_t i = 0; fits && i < tensor.shape().size(); ++i)
+    fits = !(*argument->shape)[i].value || *(*argument->shape)[i].value == tensor.shape()[i];
+  if (!fits)
+    fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", name,
+         shape_text(*argument->shape), to_string(tensor.shape()));
+}
+
+std::vector<Value> Session::Impl::run(const NamedValues& inputs,
+                                      std::span<const std::string> outputs,
+                                      const RunOptions& options) {
+  Environment environment(&constants_);
+  for (const auto& [name, value] : inputs) {
+    check_input(name, value);
+    environment.set(name, value);
+  }
+  for (const Argument& input : inputs_)
+    if (!inputs.contains(input.name) && !input.type.starts_with("optional"))
+      fail(ErrorCode::invalid_argument, "input '{}' of type {} is missing", input.name, input.type);
+    else if (!inputs.contains(input.name)) environment.set(input.name, Optional{});
+  for (const std::string& name : outputs)
+    if (!find(outputs_, name))
+      fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
+           names(outputs_));
+  RunState state{options.cancel};
+  main_->run(state, environment, options.outputs);
+  std::vector<Value> results;
+  const auto collect = [&](const std::string& name) {
+    const Value* value = environment.find(name);
+    if (value) results.push_back(*value);
+    else results.emplace_back(*environment.find_constant(name));
+  };
+  if (outputs.empty())
+    for (const Argument& output : outputs_) collect(output.name);
+  else
+    for (const std::string& name : outputs) collect(name);
+  return results;
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Session Session::load(const std::string& path, const SessionOptions& options) {
+  return Session(std::make_unique<Impl>(onnx::load(path), options));
+}
+Session Session::load(std::span<const std::byte> model, const SessionOptions& options) {
+  return Session(std::make_unique<Impl>(onnx::decode({model}), options));
+}
+
+const std::vector<Argument>& Session::inputs() const { return impl_->inputs(); }
+const std::vector<Argument>& Session::outputs() const { return impl_->outputs(); }
+const std::map<std::string, std::string>& Session::metadata() const { return impl_->metadata(); }
+
+std::vector<Value> Session::run(const NamedValues& inputs, std::span<const std::string> outputs,
+                                const RunOptions& options) const {
+  return impl_->run(inputs, outputs, options);
+}
+
+const char* version() { return ONRUSH_VERSION; }
+
+}  // namespace onrush

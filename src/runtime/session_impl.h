@@ -1,0 +1,34 @@
+// The session behind the public API.
+#pragma once
+
+#include "onnx/model.h"
+#include "runtime/scope.h"
+#include <onrush/session.h>
+
+namespace onrush {
+
+class Session::Impl {
+ public:
+  Impl(onnx::Model model, const SessionOptions& options);
+
+  std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs,
+                         const RunOptions& options);
+  const std::vector<Argument>& inputs() const { return inputs_; }
+  const std::vector<Argument>& outputs() const { return outputs_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const onnx::Model& model() const { return model_; }
+  const Scope& main_scope() const { return *main_; }
+
+ private:
+  void check_input(const std::string& name, const Value& value) const;
+
+  onnx::Model model_;
+  std::unique_ptr<Backend> backend_;
+  ScopeShared shared_;
+  std::unique_ptr<Scope> main_;
+  Environment constants_;
+  std::vector<Argument> inputs_, outputs_;
+  std::map<std::string, std::string> metadata_;
+};
+
+}  // namespace onrush
