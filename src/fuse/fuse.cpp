@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "base/check.h"
 #include "codegen/coordinates.h"
@@ -76,8 +78,8 @@ class Fuser {
 
   void materialise();
   void require(NodeId id);
-  void require_operand(NodeId user, NodeId operand, bool repeats);
-  void visit_operands(NodeId id, bool repeats = false);
+  void require_operand(NodeId user, NodeId operand, int kernel, bool repeats);
+  void visit_operands(NodeId id, int kernel, bool repeats = false);
   bool is_free(NodeId id) const;
   int work(NodeId id) const;
   bool used_by_several_kernels(NodeId id) const;
@@ -93,7 +95,7 @@ class Fuser {
   std::vector<GroupSet> reaches_;  // by group: the groups it depends on, transitively
   std::vector<std::map<uint32_t, std::string>>
       paths_;                 // by group: movement from the anchor to a member
-  std::vector<int> visited_;  // 1: for users that read it once, 2: for users that repeat it
+std::set<std::tuple<uint32_t, int, bool>> visited_;  // node, kernel it is computed in, repeated
   mutable std::map<uint32_t, int> work_;
 };
 
@@ -312,44 +314,45 @@ void Fuser::require(NodeId id) {
   if (node.op == Op::input || node.op == Op::constant || node.op == Op::dims) return;
   schedule_.materialised[id.index] = true;
   if (schedule_.home[id.index] < 0) new_group(Group::Kind::pointwise, id);
-  if (schedule_.home[id.index] >= 0) group(schedule_.home[id.index]).outputs.push_back(id);
-  visit_operands(id);
+  const int home = schedule_.home[id.index];
+  group(home).outputs.push_back(id);
+  visit_operands(id, home);
 }
 
 bool expands(const Graph& graph, const Node& node) {
   return node.op == Op::broadcast && !is_one(product(graph.shape(node.inputs[0])));
 }
 
-// `repeats`: the user, or one that it is computed inside of, asks for an element several times.
-void Fuser::require_operand(NodeId user, NodeId operand, bool repeats) {
+// `kernel`: the group that the user is computed in. `repeats`: the user, or one that it is computed
+// inside of, asks for an element several times.
+void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeats) {
   const Node& node = graph_[operand];
   const int home = schedule_.home[operand.index];
-  const int user_home = schedule_.home[user.index];
-  const bool whole = user_home >= 0 && group(user_home).kind == Group::Kind::host;
+  const bool whole = group(kernel).kind == Group::Kind::host;
   if (node.op == Op::iota && whole) return require(operand);
   if (class_of(node.op) == OpClass::source && node.op != Op::random_bits) return;
   if (home >= 0) {
-    if (home != user_home) require(operand);
-    else visit_operands(operand);
+    if (home != kernel) require(operand);
+    else visit_operands(operand, kernel);
     return;
   }
   const Node& reader = graph_[user];
-  repeats = (repeats && user_home < 0) || reader.op == Op::window || reader.op == Op::gather ||
-            class_of(reader.op) == OpClass::contraction || expands(graph_, reader);
-  const bool prepared = time_[operand.index] == Time::prepare && time_[user.index] == Time::run;
+  repeats = (repeats && schedule_.home[user.index] < 0) || reader.op == Op::window ||
+            reader.op == Op::gather || class_of(reader.op) == OpClass::contraction ||
+            expands(graph_, reader);
+  const bool prepared = time_[operand.index] == Time::prepare && group(kernel).time == Time::run;
   const bool shared = used_by_several_kernels(operand);
-  const bool heavy = is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
-                                                 (shared && work(operand) > kMaxDuplicatedWork));
+  const bool heavy =
+      is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
+                                  (shared && work(operand) > kMaxDuplicatedWork));
   const bool indexed = node.op == Op::gather && (repeats || shared);
   if (whole || heavy || indexed || (prepared && work(operand) > 0)) require(operand);
-  else visit_operands(operand, repeats);
+  else visit_operands(operand, kernel, repeats);
 }
 
-void Fuser::visit_operands(NodeId id, bool repeats) {
-  const int level = repeats ? 2 : 1;
-  if (visited_[id.index] >= level) return;
-  visited_[id.index] = level;
-  for (NodeId operand : graph_[id].inputs) require_operand(id, operand, repeats);
+void Fuser::visit_operands(NodeId id, int kernel, bool repeats) {
+  if (!visited_.emplace(id.index, kernel, repeats).second) return;
+  for (NodeId operand : graph_[id].inputs) require_operand(id, operand, kernel, repeats);
 }
 
 bool Fuser::used_by_several_kernels(NodeId id) const {
@@ -374,7 +377,6 @@ bool Fuser::used_by_several_kernels(NodeId id) const {
 }
 
 void Fuser::materialise() {
-  visited_.assign(graph_.nodes.size(), 0);
   for (const GraphOutput& output : graph_.outputs) require(output.node);
   // Host groups give all their results; a tuple itself is no value.
   for (Group& g : schedule_.groups) {
