@@ -1,0 +1,34 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include "backend/cpu/cpu_executable.h"
+#include "fuse/fuse.h"
+#include "optimize/pipeline.h"
+
+namespace onrush {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const CpuOptions& options)
+      : options_(options),
+        shared_(std::make_shared<cpu::CpuShared>(
+            options.threads > 0 ? options.threads : cpu::available_processors(),
+            options.memory_limit)) {}
+
+  std::shared_ptr<const Executable> compile(Graph graph) override {
+    if (options_.optimize) graph = optimize(graph);
+    return std::make_shared<cpu::CpuExecutable>(fuse(std::move(graph)), shared_);
+  }
+
+ private:
+  CpuOptions options_;
+  std::shared_ptr<cpu::CpuShared> shared_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
+}
+
+}  // namespace onrush

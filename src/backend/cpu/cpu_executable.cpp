@@ -1,0 +1,105 @@
+#include "backend/cpu/cpu_executable.h"
+
+#include <algorithm>
+
+#include "backend/cpu/contraction_kernel.h"
+#include "backend/cpu/cpu_binding.h"
+#include "base/check.h"
+#include "codegen/emit.h"
+#include "reference/evaluate.h"
+
+namespace onrush::cpu {
+namespace {
+
+std::vector<int64_t> values_at_hand(const ShapeContext& shapes) {
+  std::vector<int64_t> values;
+  for (const Symbol& symbol : shapes.symbols()) values.push_back(symbol.value);
+  return values;
+}
+
+}  // namespace
+
+CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared)
+    : schedule_(std::move(schedule)),
+      shared_(std::move(shared)),
+      keys_(expression_keys(schedule_.graph)) {
+  prepared_.resize(graph().nodes.size());
+  for (size_t i = 0; i < graph().nodes.size(); ++i)
+    if (const auto* constant = std::get_if<ConstantAttr>(&graph().nodes[i].attr)) {
+      prepared_[i] = constant->tensor;
+      shared_->weights.retain(constant->tensor);
+    }
+  const SizeTable sizes = graph().shapes->evaluate(values_at_hand(*graph().shapes));
+  for (const Group& group : schedule_.groups) {
+    Step step = compile(group);
+    if (group.time == Time::prepare) prepare(step, sizes);
+    else {
+      pack(step, sizes);
+      steps_.push_back(std::move(step));
+    }
+  }
+}
+
+Step CpuExecutable::compile(const Group& group) const {
+  switch (group.kind) {
+    case Group::Kind::host: return {&group, group.anchor, {}};
+    case Group::Kind::contraction: return {&group, emit_contraction(schedule_, group), {}};
+    default: return {&group, emit_loops(schedule_, group), {}};
+  }
+}
+
+void CpuExecutable::prepare(const Step& step, const SizeTable& sizes) {
+  const auto key = [&](NodeId node) { return keys_[node.index]; };
+  // All outputs at once; the store keeps each by itself.
+  std::vector<Tensor> results;
+  const auto compute = [&] {
+    if (results.empty()) results = run_once(*this, step, sizes);
+  };
+  for (size_t i = 0; i < step.group->outputs.size(); ++i) {
+    const NodeId output = step.group->outputs[i];
+    internal_check(!key(output).empty(), "a prepared value has a key");
+    prepared_[output.index] = shared_->weights.get(key(output), [&] {
+      compute();
+      return results[i];
+    });
+  }
+}
+
+// The right operand of a contraction, if all that it reads is known.
+void CpuExecutable::pack(Step& step, const SizeTable& sizes) const {
+  const auto* contraction = std::get_if<Contraction>(&step.kernel);
+  if (!contraction) return;
+  std::string key;
+  std::vector<void*> buffers;
+  for (const LoopBuffer& buffer : contraction->rhs.buffers) {
+    const Tensor& tensor = prepared(buffer.node);
+    if (!tensor) return;
+    buffers.push_back(tensor.data());
+    key += keys_[buffer.node.index];
+  }
+  for (const LoopValue& value : contraction->rhs.body)
+    if (std::holds_alternative<SizeValue>(value.data)) return;
+  for (size_t i = 0; i < contraction->rhs.axes.size(); ++i) {
+    const auto at = static_cast<int>(i);
+    const bool is_m =
+        at >= contraction->batch_axes && at < contraction->batch_axes + contraction->m_axes;
+    if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return;
+  }
+  const ContractionKernel kernel(*contraction, sizes);
+  // The operand's own description stands for how its buffers are read; m plays no part in it.
+  Loops rhs = contraction->rhs;
+  for (int i = 0; i < contraction->m_axes; ++i)
+    rhs.axes[static_cast<size_t>(contraction->batch_axes + i)].extent = 1;
+  key += kernel.packed_layout() + to_string(rhs);
+  step.packed = shared_->weights.get(key, [&] {
+    Tensor packed(DType::f32, {kernel.packed_size()});
+    kernel.pack_rhs(shared_->pool, buffers.data(), static_cast<float*>(packed.data()));
+    return packed;
+  });
+}
+
+std::shared_ptr<const Binding> CpuExecutable::bind(SizeTable sizes) const {
+  return make_binding(shared_from_this(), std::move(sizes));
+}
+
+}  // namespace onrush::cpu

@@ -1,0 +1,161 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/kernels/depthwise.cpp"
+#include "hwy/foreach_target.h"
+//
+#include <algorithm>
+
+#include "hwy/highway.h"
+//
+#include "backend/cpu/kernels/depthwise.h"
+#include "backend/cpu/kernels/min_max-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace onrush::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using VF = hn::Vec<F32>;
+using MF = hn::Mask<F32>;
+inline constexpr F32 f32_tag;
+
+// Whole vectors of channels, or the part of one that is left.
+struct Whole {
+  HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
+  HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
+};
+struct Rest {
+  MF mask;
+  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
+  HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
+};
+
+template <int kPixels, int kVectors, class Access>
+HWY_INLINE void start_sums(const DepthwiseRow& row, int64_t c, Access access,
+                           VF (&sum)[kPixels][kVectors]) {
+  const auto lanes = int64_t(hn::Lanes(f32_tag));
+  for (int v = 0; v < kVectors; ++v) {
+    const VF bias = row.bias ? access.load(row.bias + c + v * lanes) : hn::Zero(f32_tag);
+    for (int p = 0; p < kPixels; ++p) sum[p][v] = bias;
+  }
+}
+
+template <int kPixels, int kVectors, class Access>
+HWY_INLINE void finish_sums(const DepthwiseRow& row, int64_t x, int64_t c, Access access,
+                            const VF (&sum)[kPixels][kVectors]) {
+  const auto lanes = int64_t(hn::Lanes(f32_tag));
+  const VF low = hn::Set(f32_tag, row.low), high = hn::Set(f32_tag, row.high);
+  for (int p = 0; p < kPixels; ++p)
+    for (int v = 0; v < kVectors; ++v)
+      access.store(clamp(sum[p][v], low, high), row.out + (x + p) * row.out_stride + c + v * lanes);
+}
+
+// kPixels results from x on, kVectors of their channels from c on. A weight is loaded once for all
+// pixels, a tap's address once for all vectors.
+template <int kPixels, int kVectors, class Access>
+HWY_INLINE void pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
+  const auto lanes = int64_t(hn::Lanes(f32_tag));
+  VF sum[kPixels][kVectors];
+  start_sums(row, c, access, sum);
+  const float* const* taps = row.taps + x * row.tap_count;
+  const float* weights = row.weights + c;
+  for (int t = 0; t < row.tap_count; ++t, weights += row.channels) {
+    VF weight[kVectors];
+    for (int v = 0; v < kVectors; ++v) weight[v] = access.load(weights + v * lanes);
+    for (int p = 0; p < kPixels; ++p) {
+      const float* tap = taps[p * row.tap_count + t] + c;
+      for (int v = 0; v < kVectors; ++v)
+        sum[p][v] = hn::MulAdd(access.load(tap + v * lanes), weight[v], sum[p][v]);
+    }
+  }
+  finish_sums(row, x, c, access, sum);
+}
+
+// The same where the window slides: a vector of input serves every pixel whose window it is in.
+template <int kPixels, int kVectors, int kColumns, class Access>
+HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
+  const auto lanes = int64_t(hn::Lanes(f32_tag));
+  VF sum[kPixels][kVectors];
+  start_sums(row, c, access, sum);
+  const float* const* taps = row.taps + x * row.tap_count;
+  const float* weights = row.weights + c;
+  for (int t = 0; t < row.tap_count; t += kColumns) {
+    VF weight[kColumns][kVectors];
+    for (int j = 0; j < kColumns; ++j, weights += row.channels)
+      for (int v = 0; v < kVectors; ++v) weight[j][v] = access.load(weights + v * lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kPixels + kColumns - 1; ++i) {
+      // Column 0 of pixel i, or a later column of the last pixel.
+      const int pixel = i < kPixels ? i : kPixels - 1;
+      const float* tap = taps[pixel * row.tap_count + t + i - pixel] + c;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const VF input = access.load(tap + v * lanes);
+#pragma GCC unroll 8
+        for (int j = 0; j < kColumns; ++j)
+          if (const int p = i - j; p >= 0 && p < kPixels)
+            sum[p][v] = hn::MulAdd(input, weight[j][v], sum[p][v]);
+      }
+    }
+  }
+  finish_sums(row, x, c, access, sum);
+}
+
+template <int kPixels, int kVectors, int kColumns, class Access>
+HWY_INLINE void group(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
+  if constexpr (kColumns > 0) sliding_pixels<kPixels, kVectors, kColumns>(row, x, c, access);
+  else pixels<kPixels, kVectors>(row, x, c, access);
+}
+
+// The results from x on of a row that has at least kPixels: the last group ends with the row and
+// may do a few of the one before again.
+template <int kPixels, int kVectors, int kColumns, class Access>
+HWY_INLINE void to_the_end(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
+  for (; x < row.width; x += kPixels)
+    group<kPixels, kVectors, kColumns>(row, std::min(x, row.width - kPixels), c, access);
+}
+
+template <int kVectors, int kColumns, class Access>
+void channels(const DepthwiseRow& row, int64_t c, Access access) {
+  // Enough sums at a time to hide the latency of multiply-add.
+  constexpr int kPixels = kVectors == 4 ? 4 : kColumns == 7 ? 6 : 8;
+  int64_t x = 0;
+  for (; x + kPixels <= row.width; x += kPixels)
+    group<kPixels, kVectors, kColumns>(row, x, c, access);
+  if (row.width >= 4) to_the_end<4, kVectors, kColumns>(row, x, c, access);
+  else if (row.width >= 2) to_the_end<2, kVectors, kColumns>(row, x, c, access);
+  else to_the_end<1, kVectors, kColumns>(row, x, c, access);
+}
+
+// kVectors: of channels at a time, where there are as many.
+template <int kVectors, int kColumns>
+void all_channels(const DepthwiseRow& row) {
+  const auto lanes = int64_t(hn::Lanes(f32_tag));
+  int64_t c = 0;
+  for (; c + kVectors * lanes <= row.channels; c += kVectors * lanes)
+    channels<kVectors, kColumns>(row, c, Whole());
+  for (; c + lanes <= row.channels; c += lanes) channels<1, kColumns>(row, c, Whole());
+  if (c < row.channels)
+    channels<1, kColumns>(row, c, Rest{hn::FirstN(f32_tag, size_t(row.channels - c))});
+}
+
+// The window's columns times the vectors, and the sums, must fit the registers.
+void depthwise(const DepthwiseRow& row) {
+  constexpr bool kManyRegisters = hn::MaxLanes(F32()) == 16;  // 32 of them, else 16
+  constexpr int kSliding = kManyRegisters ? 2 : 1;
+  switch (row.sliding_columns) {
+    case 3: return all_channels<kSliding, 3>(row);
+    case 5: return all_channels<kSliding, 5>(row);
+    case 7: return all_channels<kSliding, 7>(row);
+    default: return all_channels < kManyRegisters ? 4 : 2, 0 > (row);
+  }
+}
+
+}  // namespace onrush::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace onrush::cpu {
+HWY_EXPORT(depthwise);
+void depthwise_f32(const DepthwiseRow& row) { HWY_DYNAMIC_DISPATCH(depthwise)(row); }
+}  // namespace onrush::cpu
+#endif

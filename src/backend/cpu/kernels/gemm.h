@@ -1,0 +1,95 @@
+// Matrix multiplication of register tiles: the innermost loops of dot and conv.
+//
+// C[rows x cols] (+)= A[rows x k] * B[k x cols], with rows <= kernel.rows and cols <= kernel.cols.
+// A lies row by row with any row stride (elements of a row are adjacent), B in a panel that
+// pack_b made, C is f32. The caller loops over panels, row blocks and k chunks so that a panel's
+// chunk stays in the L2 cache and a block of A in L1.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+#include <onrush/dtype.h>
+
+namespace onrush::cpu {
+
+// What happens to C on its way out of the registers:
+// C = clamp(A * B (+ C if accumulate) + bias + residual, low, high). NaN stays NaN.
+struct GemmEpilogue {
+  const float* bias = nullptr;      // [cols], or null
+  const float* residual = nullptr;  // [rows x cols], may be C's own memory, or null
+  int64_t residual_stride = 0;
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+};
+
+struct GemmTile {
+  int rows;       // 1 .. kernel.rows
+  int cols;       // 1 .. kernel.cols: columns of C that exist; the panel has kernel.cols regardless
+  int64_t k;      // a multiple of kernel.k_multiple
+  const void* a;  // kernel.operand [rows][a_stride]
+  int64_t a_stride;
+  const void* b;  // a panel at the row where this chunk of k begins, 64-byte aligned
+  float* c;
+  int64_t c_stride;
+  bool accumulate = false;                 // adds to what C holds
+  const GemmEpilogue* epilogue = nullptr;  // null: none
+};
+
+// One kernel: its sizes and its functions. All strides count elements.
+struct GemmKernel {
+  const char* name;  // "f32 avx512 14x32"
+  DType operand;     // of A and of the panel: f32 or bf16
+  int rows;          // largest row count of a tile (MR)
+  int cols;          // columns of a panel (NR)
+  int k_multiple;    // k is padded to this with zeros in A and in the panel
+  int row_multiple;  // A is readable (any finite value) up to a multiple of this many rows
+
+  // A thread calls begin before the first run of a loop nest and end after the last: matrix units
+  // have state to set up (some 50 ns) and give back. Other libraries may be called in between only
+  // after end. See GemmScope.
+  void (*begin)();
+  void (*end)();
+  void (*run)(const GemmTile& tile);
+
+  // Writes the panel of columns 0 .. n-1 of B, n <= cols: element (p, j) is
+  // b[p * k_stride + j * n_stride] for p < k. Rows up to padded_k(k) and columns up to `cols`
+  // become zero. `dtype` is that of b (f32, bf16, f16 or whatever load_kernel reads as f32); it is
+  // rounded to `operand`. Fast where one of the strides is 1.
+  void (*pack_b)(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_stride,
+                 int64_t k, int n);
+
+  int64_t padded_k(int64_t k) const { return (k + k_multiple - 1) / k_multiple * k_multiple; }
+  // Elements (of `operand`) of a panel of k rows, and where its row p begins; p a multiple of
+  // k_multiple.
+  int64_t panel_size(int64_t k) const { return padded_k(k) * cols; }
+  int64_t panel_offset(int64_t p) const { return p * cols; }
+  // A row stride for copied blocks of A: whole cache lines, an odd number of them, so that rows do
+  // not compete for the same cache sets.
+  int64_t block_stride(int64_t k) const {
+    const int64_t line = 64 * 8 / bits(operand);
+    return ((padded_k(k) + line - 1) / line | 1) * line;
+  }
+};
+
+// For f32 operands on this machine.
+GemmKernel gemm_f32();
+
+// For bf16 operands, accumulated in f32 (denormals count as zero): AMX, else AVX512_BF16, else
+// nothing. The first call asks the operating system for the use of AMX by this process.
+std::optional<GemmKernel> gemm_bf16();
+
+// begin and end of a kernel on this thread.
+class GemmScope {
+ public:
+  explicit GemmScope(const GemmKernel& kernel) : end_(kernel.end) { kernel.begin(); }
+  ~GemmScope() { end_(); }
+  GemmScope(const GemmScope&) = delete;
+  GemmScope& operator=(const GemmScope&) = delete;
+
+ private:
+  void (*end_)();
+};
+
+}  // namespace onrush::cpu

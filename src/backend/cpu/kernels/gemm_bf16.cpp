@@ -1,0 +1,228 @@
+// Matrix kernels of x86 for bf16: AMX tiles, and the AVX512_BF16 dot product. Highway knows
+// neither, so these are intrinsics, and this file is left out on other architectures.
+#include <array>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utility>
+
+#include "backend/cpu/kernels/gemm_parts.h"
+
+namespace onrush::cpu {
+namespace {
+
+constexpr int kCols = 32;
+constexpr int64_t kPairRow = kCols * 2;  // bf16 elements of a row of the panel, [k / 2][kCols][2]
+
+template <int k_multiple>
+void pack(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_stride, int64_t k,
+          int n) {
+  const int64_t padded_k = (k + k_multiple - 1) / k_multiple * k_multiple;
+  pack_panel_bf16(static_cast<uint16_t*>(panel), kCols, padded_k, b, dtype, k_stride, n_stride, k,
+                  n);
+}
+
+// ---- AMX: a tile register is 16 rows of 64 bytes. C takes 2 x 2 registers (0 to 3), A two (4 and
+// 5: 16 rows x 32 of k), B two (6 and 7: 16 pairs of k x 16 columns).
+
+constexpr int kTileRows = 16;
+constexpr int kTileK = 32;
+
+// The operand of LDTILECFG.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+__attribute__((target("amx-tile"))) void amx_begin() {
+  static constexpr TileConfig kConfig;
+  _tile_loadconfig(&kConfig);
+}
+__attribute__((target("amx-tile"))) void amx_end() { _tile_release(); }
+
+// The loads of one step of k and where they are.
+struct AmxOperands {
+  const uint16_t* a;
+  const uint16_t* b;
+  size_t a_bytes;  // from row to row
+  static constexpr size_t kBBytes = kPairRow * sizeof(uint16_t);
+};
+
+// C is started from zero or from memory, [rows][stride], and ends in memory.
+struct AmxResult {
+  float* c;
+  size_t bytes;   // from row to row
+  int64_t lower;  // elements from the first row to the 17th
+};
+
+#define ONRUSH_AMX __attribute__((target("amx-tile,amx-bf16")))
+
+ONRUSH_AMX void multiply_16_rows(AmxOperands at, int64_t k) {
+  for (int64_t p = 0; p < k; p += kTileK) {
+    _tile_loadd(4, at.a, at.a_bytes);
+    _tile_loadd(6, at.b, at.kBBytes);
+    _tile_loadd(7, at.b + kPairRow / 2, at.kBBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    at.a += kTileK;
+    at.b += kTileK * kCols;
+  }
+}
+
+ONRUSH_AMX void multiply_32_rows(AmxOperands at, int64_t a_lower, int64_t k) {
+  for (int64_t p = 0; p < k; p += kTileK) {
+    _tile_loadd(6, at.b, at.kBBytes);
+    _tile_loadd(4, at.a, at.a_bytes);
+    _tile_loadd(7, at.b + kPairRow / 2, at.kBBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, at.a + a_lower, at.a_bytes);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    at.a += kTileK;
+    at.b += kTileK * kCols;
+  }
+}
+
+ONRUSH_AMX void amx_load_c(const AmxResult& at, bool both) {
+  _tile_loadd(0, at.c, at.bytes);
+  _tile_loadd(1, at.c + kTileRows, at.bytes);
+  if (!both) return;
+  _tile_loadd(2, at.c + at.lower, at.bytes);
+  _tile_loadd(3, at.c + at.lower + kTileRows, at.bytes);
+}
+ONRUSH_AMX void amx_zero_c() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+ONRUSH_AMX void amx_store_c(const AmxResult& at, bool both) {
+  _tile_stored(0, at.c, at.bytes);
+  _tile_stored(1, at.c + kTileRows, at.bytes);
+  if (!both) return;
+  _tile_stored(2, at.c + at.lower, at.bytes);
+  _tile_stored(3, at.c + at.lower + kTileRows, at.bytes);
+}
+
+ONRUSH_AMX void amx_run(const GemmTile& tile) {
+  const bool both = tile.rows > kTileRows;
+  // Whole registers go to C directly, everything else through a scratch tile.
+  const bool direct = tile.cols == kCols && tile.rows % kTileRows == 0 && !tile.epilogue;
+  alignas(64) float product[2 * kTileRows * kCols];
+  float* c = direct ? tile.c : product;
+  const int64_t stride = direct ? tile.c_stride : kCols;
+  const AmxResult result{c, static_cast<size_t>(stride) * sizeof(float), kTileRows * stride};
+  if (direct && tile.accumulate) amx_load_c(result, both);
+  else amx_zero_c();
+
+  const AmxOperands operands{static_cast<const uint16_t*>(tile.a),
+                             static_cast<const uint16_t*>(tile.b),
+                             static_cast<size_t>(tile.a_stride) * sizeof(uint16_t)};
+  if (both) multiply_32_rows(operands, kTileRows * tile.a_stride, tile.k);
+  else multiply_16_rows(operands, tile.k);
+
+  amx_store_c(result, both);
+  if (!direct) finish_tile(tile, product, kCols);
+}
+
+#undef ONRUSH_AMX
+
+// Linux gives a process the tile state when it asks; threads started later inherit it.
+bool request_amx() {
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;
+  return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// ---- AVX512_BF16: the register tile of the f32 kernel, with pairs of k in a lane.
+
+constexpr int kRows = 14;
+
+template <int kCount>
+__attribute__((target("avx512f,avx512bf16"))) void multiply_pairs(const GemmTile& tile,
+                                                                  float* product) {
+  const int64_t stride = tile.a_stride;
+  const auto* a = static_cast<const char*>(tile.a);
+  const auto* b = static_cast<const uint16_t*>(tile.b);
+  __m512 sum[kCount][2];
+#pragma GCC unroll 16
+  for (int r = 0; r < kCount; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+  for (int64_t p = 0; p < tile.k; p += 2, b += kPairRow) {
+    const auto left = (__m512bh)_mm512_loadu_si512(b);
+    const auto right = (__m512bh)_mm512_loadu_si512(b + kPairRow / 2);
+#pragma GCC unroll 16
+    for (int r = 0; r < kCount; ++r) {
+      int pair;
+      __builtin_memcpy(&pair, a + (r * stride + p) * 2, sizeof(pair));
+      const auto elements = (__m512bh)_mm512_set1_epi32(pair);
+      sum[r][0] = _mm512_dpbf16_ps(sum[r][0], elements, left);
+      sum[r][1] = _mm512_dpbf16_ps(sum[r][1], elements, right);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kCount; ++r) {
+    _mm512_store_ps(product + r * kCols, sum[r][0]);
+    _mm512_store_ps(product + r * kCols + kCols / 2, sum[r][1]);
+  }
+}
+
+template <int kCount>
+void dot_run_rows(const GemmTile& tile) {
+  alignas(64) float product[kCount * kCols];
+  multiply_pairs<kCount>(tile, product);
+  finish_tile(tile, product, kCols);
+}
+
+template <int... kIndex>
+constexpr std::array<void (*)(const GemmTile&), sizeof...(kIndex)> make_table(
+    std::integer_sequence<int, kIndex...>) {
+  return {dot_run_rows<kIndex + 1>...};
+}
+
+void dot_run(const GemmTile& tile) {
+  static constexpr auto kTable = make_table(std::make_integer_sequence<int, kRows>());
+  kTable[static_cast<size_t>(tile.rows - 1)](tile);
+}
+
+constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
+                             .operand = DType::bf16,
+                             .rows = 2 * kTileRows,
+                             .cols = kCols,
+                             .k_multiple = kTileK,
+                             .row_multiple = kTileRows,
+                             .begin = amx_begin,
+                             .end = amx_end,
+                             .run = amx_run,
+                             .pack_b = pack<kTileK>};
+
+constexpr GemmKernel kDot = {.name = "bf16 avx512_bf16 14x32",
+                             .operand = DType::bf16,
+                             .rows = kRows,
+                             .cols = kCols,
+                             .k_multiple = 2,
+                             .row_multiple = 1,
+                             .begin = [] {},
+                             .end = [] {},
+                             .run = dot_run,
+                             .pack_b = pack<2>};
+
+}  // namespace
+
+std::optional<GemmKernel> gemm_bf16_dot() {
+  if (!__builtin_cpu_supports("avx512bf16")) return std::nullopt;
+  return kDot;
+}
+
+std::optional<GemmKernel> gemm_bf16() {
+  static const bool has_amx = request_amx();
+  if (has_amx) return kAmx;
+  return gemm_bf16_dot();
+}
+
+}  // namespace onrush::cpu

@@ -1,0 +1,97 @@
+#include "backend/cpu/thread_pool.h"
+
+#include <algorithm>
+#include <sched.h>
+
+namespace onrush::cpu {
+namespace {
+
+constexpr int kSpins = 4000;  // some tens of microseconds: the gap between two kernels
+
+void pause() { __builtin_ia32_pause(); }
+
+}  // namespace
+
+int available_processors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : workers_) thread.join();
+}
+
+void ThreadPool::Job::take_tasks() {
+  for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
+    try {
+      (*work)(task);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+    done.fetch_add(1, std::memory_order_release);
+  }
+}
+
+void ThreadPool::worker() {
+  uint64_t seen = 0;
+  while (true) {
+    for (int spin = 0;
+         spin < kSpins && generation_.load(std::memory_order_acquire) == seen && !stop_; ++spin)
+      pause();
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock,
+                 [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
+      if (stop_) return;
+      seen = generation_.load(std::memory_order_acquire);
+      job = job_;
+    }
+    job->take_tasks();
+  }
+}
+
+// One that no late worker looks at any more.
+std::shared_ptr<ThreadPool::Job> ThreadPool::fresh_job() {
+  for (const auto& job : jobs_)
+    if (job.use_count() == 1) return job;
+  jobs_.push_back(std::make_shared<Job>());
+  return jobs_.back();
+}
+
+void ThreadPool::run(int64_t tasks, const std::function<void(int64_t)>& work) {
+  const std::unique_lock callers(callers_, std::try_to_lock);
+  if (tasks <= 1 || workers_.empty() || !callers.owns_lock()) {
+    for (int64_t task = 0; task < tasks; ++task) work(task);
+    return;
+  }
+  const std::shared_ptr<Job> job = fresh_job();
+  job->work = &work;
+  job->tasks = tasks;
+  job->next = 0;
+  job->done = 0;
+  job->error = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = job;
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+  wake_.notify_all();
+  job->take_tasks();
+  for (int spin = 0; job->done.load(std::memory_order_acquire) != tasks; ++spin)
+    spin < kSpins ? pause() : std::this_thread::yield();
+  if (job->error) std::rethrow_exception(job->error);
+}
+
+}  // namespace onrush::cpu

@@ -1,0 +1,62 @@
+// Fork-join parallelism over the session's threads.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace onrush::cpu {
+
+// `threads` workers, the calling thread among them. Thread safe: one caller at a time gets the
+// workers; another that comes meanwhile does its work alone. A worker that the system has not
+// scheduled delays nobody: the others do its tasks.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls work(task) for every task in [0, tasks), each once, in any order, on several threads.
+  // An exception of a task is rethrown here, after all tasks that had begun have ended.
+  void run(int64_t tasks, const std::function<void(int64_t)>& work);
+
+ private:
+  // One call of run. `work` may be called while a task is taken from `next` below `tasks`.
+  struct Job {
+    const std::function<void(int64_t)>* work = nullptr;
+    int64_t tasks = 0;
+    std::atomic<int64_t> next{0};
+    std::atomic<int64_t> done{0};
+    std::mutex mutex;
+    std::exception_ptr error;
+
+    void take_tasks();
+  };
+
+  void worker();
+  std::shared_ptr<Job> fresh_job();
+
+  std::vector<std::thread> workers_;
+  std::mutex callers_;  // held by the caller whose job runs
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::shared_ptr<Job> job_;             // guarded by mutex_
+  std::atomic<uint64_t> generation_{0};  // counts jobs
+  std::atomic<bool> stop_{false};
+  std::vector<std::shared_ptr<Job>>
+      jobs_;  // kept for reuse; used by the caller that holds callers_
+};
+
+// The number of processors this process may use.
+int available_processors();
+
+}  // namespace onrush::cpu

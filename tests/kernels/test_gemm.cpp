@@ -1,0 +1,184 @@
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "backend/cpu/kernels/gemm_parts.h"
+#include "base/numeric.h"
+#include "support.h"
+
+namespace onrush::cpu {
+namespace {
+
+size_t size(int64_t n) { return static_cast<size_t>(n); }
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+std::unique_ptr<void, Free> aligned_bytes(int64_t count) {
+  return std::unique_ptr<void, Free>(std::aligned_alloc(64, size((count + 63) / 64 * 64)));
+}
+
+float rounded_to(DType dtype, float x) {
+  return dtype == DType::bf16 ? bf16_to_f32(f32_to_bf16(x)) : x;
+}
+
+// B, its panel, and A as a block of the kernel's operand dtype.
+struct Problem {
+  const GemmKernel& kernel;
+  int64_t k;
+  int cols;
+  std::vector<float> a, b;  // rounded to the operand dtype: [kernel.rows][k], [k][cols]
+  int64_t a_stride;
+  std::unique_ptr<void, Free> block, panel;
+
+  Problem(const GemmKernel& kernel, int64_t k, int cols)
+      : kernel(kernel), k(k), cols(cols), a_stride(kernel.block_stride(k)) {
+    a = random_floats(size(kernel.rows * k), 1);
+    b = random_floats(size(k * cols), 2);
+    const int64_t bytes = bits(kernel.operand) / 8;
+    block = aligned_bytes(kernel.rows * a_stride * bytes);
+    std::memset(block.get(), 0, size(kernel.rows * a_stride * bytes));
+    for (int r = 0; r < kernel.rows; ++r)
+      store_kernel(kernel.operand)(block.get(), r * a_stride, 1, a.data() + r * k, size(k));
+    panel = aligned_bytes(kernel.panel_size(k) * bytes);
+    kernel.pack_b(panel.get(), b.data(), DType::f32, cols, 1, k, cols);
+    for (float& x : a) x = rounded_to(kernel.operand, x);
+    for (float& x : b) x = rounded_to(kernel.operand, x);
+  }
+
+  double exact(int64_t row, int64_t col) const {
+    double sum = 0;
+    for (int64_t p = 0; p < k; ++p) sum += double(a[size(row * k + p)]) * b[size(p * cols + col)];
+    return sum;
+  }
+};
+
+void test_tile(const Problem& problem, int rows, bool accumulate, const GemmEpilogue* epilogue) {
+  const int64_t c_stride = problem.kernel.cols + 5;
+  const std::vector<float> before = random_floats(size(rows * c_stride), 3);
+  std::vector<float> c = before;
+  problem.kernel.run({.rows = rows,
+                      .cols = problem.cols,
+                      .k = problem.kernel.padded_k(problem.k),
+                      .a = problem.block.get(),
+                      .a_stride = problem.a_stride,
+                      .b = problem.panel.get(),
+                      .c = c.data(),
+                      .c_stride = c_stride,
+                      .accumulate = accumulate,
+                      .epilogue = epilogue});
+  for (int r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < c_stride; ++j) {
+      const float actual = c[size(r * c_stride + j)], old = before[size(r * c_stride + j)];
+      if (j >= problem.cols) {
+        ASSERT_EQ(actual, old) << "beyond the columns";
+        continue;
+      }
+      double expected = problem.exact(r, j) + (accumulate ? old : 0);
+      if (epilogue) {
+        if (epilogue->bias) expected += epilogue->bias[j];
+        if (epilogue->residual) expected += epilogue->residual[r * epilogue->residual_stride + j];
+        expected = std::clamp(expected, double(epilogue->low), double(epilogue->high));
+      }
+      ASSERT_NEAR(actual, expected, 1e-6 * std::sqrt(double(problem.k)) * 4)
+          << "row " << r << " of " << rows << ", column " << j << ", k " << problem.k;
+    }
+}
+
+void test_kernel(const GemmKernel& kernel) {
+  SCOPED_TRACE(kernel.name);
+  const GemmScope scope(kernel);
+  const std::vector<float> bias = random_floats(64, 4), residual = random_floats(64 * 64, 5);
+  const GemmEpilogue relu{.bias = bias.data(), .low = 0};
+  const GemmEpilogue clip{.residual = residual.data(), .residual_stride = 64, .low = -1, .high = 2};
+  for (int64_t k : {1, 2, 15, 16, 17, 32, 64, 513})
+    for (int cols : {1, 5, kernel.cols - 1, kernel.cols}) {
+      const Problem problem(kernel, k, cols);
+      for (int rows = 1; rows <= kernel.rows; ++rows) {
+        test_tile(problem, rows, false, nullptr);
+        test_tile(problem, rows, true, nullptr);
+        test_tile(problem, rows, false, &relu);
+        test_tile(problem, rows, true, &clip);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+}
+
+TEST(Gemm, F32) {
+  for_each_target([] { test_kernel(gemm_f32()); });
+}
+
+TEST(Gemm, Bf16) {
+  const std::optional<GemmKernel> kernel = gemm_bf16();
+  if (!kernel) GTEST_SKIP() << "no bf16 on this machine";
+  for_each_target([&] { test_kernel(*kernel); });
+}
+
+TEST(Gemm, Bf16WithoutAmx) {
+  const std::optional<GemmKernel> kernel = gemm_bf16_dot();
+  if (!kernel) GTEST_SKIP() << "no AVX512_BF16 on this machine";
+  test_kernel(*kernel);
+}
+
+// A residual that lies in C itself.
+TEST(Gemm, ResidualInPlace) {
+  for_each_target([] {
+    const GemmKernel kernel = gemm_f32();
+    const Problem problem(kernel, 40, kernel.cols);
+    std::vector<float> c(size(kernel.rows * kernel.cols), 2.0f);
+    const GemmEpilogue epilogue{.residual = c.data(), .residual_stride = kernel.cols};
+    kernel.run({.rows = kernel.rows,
+                .cols = kernel.cols,
+                .k = 40,
+                .a = problem.block.get(),
+                .a_stride = problem.a_stride,
+                .b = problem.panel.get(),
+                .c = c.data(),
+                .c_stride = kernel.cols,
+                .epilogue = &epilogue});
+    for (int r = 0; r < kernel.rows; ++r)
+      for (int j = 0; j < kernel.cols; ++j)
+        ASSERT_NEAR(c[size(r * kernel.cols + j)], problem.exact(r, j) + 2, 1e-4);
+  });
+}
+
+// Every way to stride B gives the panel of the plain one.
+void test_packing(const GemmKernel& kernel, DType dtype) {
+  SCOPED_TRACE(kernel.name);
+  const int64_t operand_bytes = bits(kernel.operand) / 8;
+  for (int64_t k : {1, 2, 31, 64, 65, 130})
+    for (int n : {1, 7, kernel.cols / 2, kernel.cols}) {
+      const std::vector<float> b = random_floats(size(k * n), 7);
+      const auto panel_of = [&](int64_t k_stride, int64_t n_stride) {
+        std::vector<uint16_t> memory(size(k * n) * 16);
+        for (int64_t p = 0; p < k; ++p)
+          for (int j = 0; j < n; ++j)
+            store_f64(dtype, memory.data(), p * k_stride + j * n_stride, b[size(p * n + j)]);
+        const int64_t bytes = kernel.panel_size(k) * operand_bytes;
+        const auto panel = aligned_bytes(bytes);
+        std::memset(panel.get(), 0xff, size(bytes));
+        kernel.pack_b(panel.get(), memory.data(), dtype, k_stride, n_stride, k, n);
+        const auto* first = static_cast<const uint8_t*>(panel.get());
+        return std::vector<uint8_t>(first, first + bytes);
+      };
+      const std::vector<uint8_t> expected = panel_of(n, 1);
+      ASSERT_EQ(panel_of(1, k), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(n + 3, 1), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(1, k + 1), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(2 * n, 2), expected) << k << " " << n;
+    }
+}
+
+TEST(Gemm, PacksAnyStrideAndDtype) {
+  for_each_target([] {
+    for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+      test_packing(gemm_f32(), dtype);
+      if (const auto kernel = gemm_bf16()) test_packing(*kernel, dtype);
+      if (const auto kernel = gemm_bf16_dot()) test_packing(*kernel, dtype);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace onrush::cpu
