@@ -58,7 +58,8 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
   if (options.device == "reference") return make_reference_backend();
   if (options.device == "cpu")
     return make_cpu_backend(
-        {options.threads, options.optimization_level > 0, options.memory_limit});
+        {options.threads, options.optimization_level > 0, options.memory_limit,
+                             options.precision == Precision::bf16});
   fail(ErrorCode::invalid_argument, "unknown device '{}': use \"cpu\" or \"reference\"",
        options.device);
 }

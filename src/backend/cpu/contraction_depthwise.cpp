@@ -85,6 +85,10 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
                  channels,
                  -std::numeric_limits<float>::infinity(),
                  std::numeric_limits<float>::infinity()};
+  // A step along the row moves as far as a step along the window: neighbours share their taps.
+  if (!lhs.axes[kK].empty() &&
+      load.address.stride[static_cast<size_t>(lhs.axes[kK].back())] == step)
+    r.sliding_columns = static_cast<int>(lhs.inner_extent(kK));
   std::array<int64_t, kMaxAxes> index{};
   const int out_axes = epilogue.kernel.axes().count;
   if (simple && simple->residual < 0) {

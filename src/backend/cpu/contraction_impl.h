@@ -56,29 +56,39 @@ struct ContractionKernel::Impl {
   };
   std::optional<Copies> copies;
 
-  Impl(const Contraction& contraction, const SizeTable& sizes);
+  Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
   void plan_copies();
-  // The left operand where it lies, if its rows can be multiplied in place.
-  struct Block {
+  // Rows of the left operand as f32, and as the matrix kernel reads them. Strides count elements.
+  struct Rows {
     const float* data;
     int64_t stride;
   };
-  std::optional<Block> direct_block(int64_t batch_index, int64_t first, int64_t rows,
-                                    void* const* buffers) const;
+  struct Block {
+    const void* memory;
+    int64_t row_bytes, stride;
+    const char* row(int64_t r) const { return static_cast<const char*>(memory) + r * row_bytes; }
+  };
+  std::optional<Rows> direct_rows(int64_t batch_index, int64_t first, void* const* buffers) const;
+  Rows load_rows(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
   Block load_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
+  int64_t padded_rows(int64_t rows) const {
+    return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
+  }
+  int64_t panel_bytes() const { return gemm.panel_size(k) * bits(gemm.operand) / 8; }
+
   void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
                   void* const* buffers) const;
   void compute_block(const ContractionPart& part, AxisKind row_kind, float* block, int64_t stride,
                      int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
-  void pack_panel(int64_t batch_index, int64_t panel, void* const* buffers, float* packed) const;
+  void pack_panel(int64_t batch_index, int64_t panel, void* const* buffers, char* packed) const;
   void pack_depthwise(void* const* buffers, float* packed) const;
 
-  void run_gemm(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
+  void run_gemm(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                 void* const* epilogue_buffers) const;
   void run_block(int64_t batch_index, int64_t m_first, int64_t m_last, int64_t panel_first,
-                 int64_t panel_last, void* const* lhs_buffers, const float* packed,
+                 int64_t panel_last, void* const* lhs_buffers, const char* packed,
                  void* const* epilogue_buffers) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;

@@ -101,11 +101,12 @@ int64_t ContractionPart::inner_extent(AxisKind kind) const {
   return axes[kind].empty() ? 1 : kernel.axes().extent[static_cast<size_t>(axes[kind].back())];
 }
 
-ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes)
+ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
+                              const GemmKernel& kernel)
     : lhs(c.lhs, sizes, axis_kinds(c), lhs_column(c, sizes)),
       rhs(c.rhs, sizes, axis_kinds(c), last_axis(c, kK)),
       epilogue(c.epilogue, sizes, axis_kinds(c), epilogue_column(c, sizes)),
-      gemm(gemm_f32()) {
+      gemm(kernel) {
   batch = extent_of(c, sizes, kBatch), m = extent_of(c, sizes, kM);
   n = extent_of(c, sizes, kN), k = extent_of(c, sizes, kK);
   depthwise = is_depthwise(c, sizes) && can_run_depthwise();
@@ -222,50 +223,69 @@ void ContractionKernel::Impl::compute_block(const ContractionPart& part, AxisKin
 }
 
 // Rows of one k run side by side at an even distance, none of them padding.
-std::optional<ContractionKernel::Impl::Block> ContractionKernel::Impl::direct_block(
-    int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const {
-  constexpr int64_t kSetStride = 1024;  // rows this many floats apart compete for one cache set
+std::optional<ContractionKernel::Impl::Rows> ContractionKernel::Impl::direct_rows(
+    int64_t batch_index, int64_t first, void* const* buffers) const {
   if (!copies || copies->bounds != 0 || copies->offsets.size() != 1 || copies->stride != 1)
     return std::nullopt;
-  if (gemm.row_multiple != 1 || gemm.k_multiple != 1 || lhs.axes[kM].size() > 1)
-    return std::nullopt;
+  if (lhs.axes[kM].size() > 1) return std::nullopt;
   const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
   const int64_t stride =
       lhs.axes[kM].empty() ? 0 : load.address.stride[static_cast<size_t>(lhs.axes[kM][0])];
-  if (rows > 1 && stride % kSetStride == 0) return std::nullopt;
   std::array<int64_t, kMaxAxes> index{};
   lhs.place(index.data(), kBatch, batch_index);
   lhs.place(index.data(), kM, first);
-  return Block{static_cast<const float*>(buffers[load.buffer]) +
-                   dot(load.address, index.data(), lhs.kernel.axes().count),
-               stride};
+  const auto* data = static_cast<const float*>(buffers[load.buffer]);
+  return Rows{data + dot(load.address, index.data(), lhs.kernel.axes().count), stride};
 }
 
+// The rows as f32, in place or gathered.
+ContractionKernel::Impl::Rows ContractionKernel::Impl::load_rows(int64_t batch_index, int64_t first,
+                                                                 int64_t rows,
+                                                                 void* const* buffers) const {
+  constexpr int64_t kSetStride = 1024;  // rows this many floats apart compete for one cache set
+  const auto direct = direct_rows(batch_index, first, buffers);
+  const bool multiplied_in_place =
+      gemm.operand == DType::f32 && gemm.row_multiple == 1 && gemm.k_multiple == 1;
+  if (direct && (!multiplied_in_place || rows == 1 || direct->stride % kSetStride != 0))
+    return *direct;
+  const int64_t stride = gemm.block_stride(k);
+  auto* block = static_cast<float*>(
+      thread_scratch(ScratchSlot::lhs_block,
+                     static_cast<size_t>(stride * padded_rows(rows) + 64) * sizeof(float)));
+  if (copies) copy_block(block, stride, batch_index, first, rows, buffers);
+  else compute_block(lhs, kM, block, stride, batch_index, first, rows, buffers);
+  return {block, stride};
+}
+
+// The rows as the matrix kernel reads them: of its operand dtype, zeros beyond k.
 ContractionKernel::Impl::Block ContractionKernel::Impl::load_block(int64_t batch_index,
                                                                    int64_t first, int64_t rows,
                                                                    void* const* buffers) const {
-  if (const auto direct = direct_block(batch_index, first, rows, buffers)) return *direct;
+  const Rows source = load_rows(batch_index, first, rows, buffers);
+  if (gemm.operand == DType::f32 && gemm.k_multiple == 1)
+    return {source.data, source.stride * 4, source.stride};
   const int64_t stride = gemm.block_stride(k);
-  const int64_t padded_rows =
-      (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
-  auto* block = static_cast<float*>(
-      thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(stride * padded_rows + 64) * 4));
-  if (copies) copy_block(block, stride, batch_index, first, rows, buffers);
-  else compute_block(lhs, kM, block, stride, batch_index, first, rows, buffers);
-  // What the kernel may read beyond k must be finite.
-  const int64_t padded = gemm.padded_k(k);
-  for (int64_t r = 0; r < rows && padded > k; ++r)
-    std::fill_n(block + r * stride + k, padded - k, 0.0f);
-  return {block, stride};
+  const int64_t row_bytes = stride * bits(gemm.operand) / 8;
+  auto* block = static_cast<char*>(thread_scratch(
+      ScratchSlot::lhs_operand, static_cast<size_t>(row_bytes * padded_rows(rows) + 64)));
+  const StoreKernel store = store_kernel(gemm.operand);
+  for (int64_t r = 0; r < rows; ++r) {
+    store(block + r * row_bytes, 0, 1, source.data + r * source.stride, static_cast<size_t>(k));
+    std::memset(block + r * row_bytes + k * bits(gemm.operand) / 8, 0,
+                static_cast<size_t>((gemm.padded_k(k) - k) * bits(gemm.operand) / 8));
+  }
+  for (int64_t r = rows; r < padded_rows(rows); ++r)
+    std::memset(block + r * row_bytes, 0, static_cast<size_t>(row_bytes));
+  return {block, row_bytes, stride};
 }
 
 // --- the right operand
 
 void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, void* const* buffers,
-                                         float* packed) const {
+                                         char* packed) const {
   const int64_t first = panel * gemm.cols;
   const int cols = static_cast<int>(std::min<int64_t>(gemm.cols, n - first));
-  float* out = packed + (batch_index * panels() + panel) * gemm.panel_size(k);
+  char* out = packed + (batch_index * panels() + panel) * panel_bytes();
   const TileKernel::PureLoad* load = rhs.kernel.pure_load();
   if (load && load->bounds.empty() && rhs.axes[kN].size() <= 1 && rhs.axes[kK].size() <= 1) {
     std::array<int64_t, kMaxAxes> index{};
@@ -328,9 +348,10 @@ void ContractionKernel::Impl::run_epilogue(const float* tile, int64_t tile_strid
 
 void ContractionKernel::Impl::run_block(int64_t batch_index, int64_t m_first, int64_t m_last,
                                         int64_t panel_first, int64_t panel_last,
-                                        void* const* lhs_buffers, const float* packed,
+                                        void* const* lhs_buffers, const char* packed,
                                         void* const* epilogue_buffers) const {
   const int64_t rows = m_last - m_first;
+  const GemmScope scope(gemm);
   const Block block = load_block(batch_index, m_first, rows, lhs_buffers);
   const int64_t tile_rows =
       std::max<int64_t>(gemm.rows, kTileElements / gemm.cols / gemm.rows * gemm.rows);
@@ -346,7 +367,7 @@ void ContractionKernel::Impl::run_block(int64_t batch_index, int64_t m_first, in
   for (int64_t panel = panel_first; panel < panel_last; ++panel) {
     const int64_t n_first = panel * gemm.cols;
     t.cols = static_cast<int>(std::min<int64_t>(gemm.cols, n - n_first));
-    t.b = packed + (batch_index * panels() + panel) * gemm.panel_size(k);
+    t.b = packed + (batch_index * panels() + panel) * panel_bytes();
     for (int64_t r = 0; r < rows; r += simple ? gemm.rows : tile_rows) {
       if (simple) {
         epilogue.place(index.data(), kBatch, batch_index);
@@ -360,7 +381,7 @@ void ContractionKernel::Impl::run_block(int64_t batch_index, int64_t m_first, in
                                            : a.stride[static_cast<size_t>(epilogue.axes[kM][0])];
         };
         t.rows = static_cast<int>(std::min<int64_t>(gemm.rows, rows - r));
-        t.a = block.data + r * block.stride;
+        t.a = block.row(r);
         t.c = at(simple->output, simple->output_address);
         t.c_stride = row_stride(simple->output_address);
         in_registers.bias = simple->bias < 0 ? nullptr : at(simple->bias, simple->bias_address);
@@ -375,7 +396,7 @@ void ContractionKernel::Impl::run_block(int64_t batch_index, int64_t m_first, in
       const int64_t here = std::min(tile_rows, rows - r);
       for (int64_t i = 0; i < here; i += gemm.rows) {
         t.rows = static_cast<int>(std::min<int64_t>(gemm.rows, here - i));
-        t.a = block.data + (r + i) * block.stride;
+        t.a = block.row(r + i);
         t.c = tile + i * gemm.cols;
         t.c_stride = gemm.cols;
         gemm.run(t);
@@ -387,7 +408,7 @@ void ContractionKernel::Impl::run_block(int64_t batch_index, int64_t m_first, in
 }
 
 void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffers,
-                                       const float* packed, void* const* epilogue_buffers) const {
+                                       const char* packed, void* const* epilogue_buffers) const {
   if (batch * m * n == 0) return;
   // Blocks of rows that fit the cache; split the panels too where there are few blocks.
   const int64_t fitting =
@@ -412,31 +433,34 @@ void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffer
 
 // --- the class
 
-ContractionKernel::ContractionKernel(const Contraction& c, const SizeTable& sizes)
-    : impl_(std::make_unique<Impl>(c, sizes)) {}
+ContractionKernel::ContractionKernel(const Contraction& c, const SizeTable& sizes,
+                                     const GemmKernel& gemm)
+    : impl_(std::make_unique<Impl>(c, sizes, gemm)) {}
 ContractionKernel::~ContractionKernel() = default;
 ContractionKernel::ContractionKernel(ContractionKernel&&) noexcept = default;
 
-int64_t ContractionKernel::packed_size() const {
-  if (impl_->depthwise) return impl_->k * impl_->batch;
-  return impl_->batch * impl_->panels() * impl_->gemm.panel_size(impl_->k);
+int64_t ContractionKernel::packed_bytes() const {
+  if (impl_->depthwise) return impl_->k * impl_->batch * static_cast<int64_t>(sizeof(float));
+  return impl_->batch * impl_->panels() * impl_->panel_bytes();
 }
 
 std::string ContractionKernel::packed_layout() const {
   return impl_->depthwise ? "depthwise" : impl_->gemm.name;
 }
 
-void ContractionKernel::pack_rhs(ThreadPool& pool, void* const* buffers, float* packed) const {
-  if (impl_->depthwise) return impl_->pack_depthwise(buffers, packed);
+void ContractionKernel::pack_rhs(ThreadPool& pool, void* const* buffers, void* packed) const {
+  if (impl_->depthwise) return impl_->pack_depthwise(buffers, static_cast<float*>(packed));
   const int64_t panels = impl_->panels();
-  pool.run(impl_->batch * panels,
-           [&](int64_t task) { impl_->pack_panel(task / panels, task % panels, buffers, packed); });
+  pool.run(impl_->batch * panels, [&](int64_t task) {
+    impl_->pack_panel(task / panels, task % panels, buffers, static_cast<char*>(packed));
+  });
 }
 
-void ContractionKernel::run(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
+void ContractionKernel::run(ThreadPool& pool, void* const* lhs_buffers, const void* packed,
                             void* const* epilogue_buffers) const {
-  if (impl_->depthwise) impl_->run_depthwise(pool, lhs_buffers, packed, epilogue_buffers);
-  else impl_->run_gemm(pool, lhs_buffers, packed, epilogue_buffers);
+  if (impl_->depthwise)
+    impl_->run_depthwise(pool, lhs_buffers, static_cast<const float*>(packed), epilogue_buffers);
+  else impl_->run_gemm(pool, lhs_buffers, static_cast<const char*>(packed), epilogue_buffers);
 }
 
 }  // namespace onrush::cpu

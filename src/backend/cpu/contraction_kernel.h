@@ -15,19 +15,19 @@ namespace onrush::cpu {
 
 class ContractionKernel {
  public:
-  ContractionKernel(const Contraction& contraction, const SizeTable& sizes);
+  ContractionKernel(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& gemm);
   ~ContractionKernel();
   ContractionKernel(ContractionKernel&&) noexcept;
 
-  // Elements (f32) of the packed right operand, for all batches.
-  int64_t packed_size() const;
+  // Size of the packed right operand, for all batches.
+  int64_t packed_bytes() const;
   // How the right operand is packed; equal layouts of one operand are interchangeable.
   std::string packed_layout() const;
   // buffers: by Contraction::rhs.buffers. `packed` is 64-byte aligned.
-  void pack_rhs(ThreadPool& pool, void* const* buffers, float* packed) const;
+  void pack_rhs(ThreadPool& pool, void* const* buffers, void* packed) const;
 
   // lhs_buffers, epilogue_buffers: by Loops::buffers of those kernels.
-  void run(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
+  void run(ThreadPool& pool, void* const* lhs_buffers, const void* packed,
            void* const* epilogue_buffers) const;
 
  private:

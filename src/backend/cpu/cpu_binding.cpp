@@ -129,7 +129,8 @@ void CpuBinding::bind(const Step& step) {
   if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
   if (const auto* contraction = std::get_if<Contraction>(&step.kernel))
-    bound.contraction = std::make_unique<ContractionKernel>(*contraction, sizes_);
+    bound.contraction =
+        std::make_unique<ContractionKernel>(*contraction, sizes_, executable_.shared().gemm);
   steps_.push_back(std::move(bound));
 }
 
@@ -176,7 +177,7 @@ void CpuBinding::place_results() {
       if (!step.packed) {
         owners.emplace_back(UINT32_MAX, lives.size());
         steps_[s].packed = {Place::Kind::arena, static_cast<int>(lives.size())};
-        lives.push_back({steps_[s].contraction->packed_size() * 4, at, at});
+        lives.push_back({steps_[s].contraction->packed_bytes(), at, at});
       }
     }
     if (const auto* host = std::get_if<NodeId>(&step.kernel))
@@ -263,7 +264,7 @@ void CpuBinding::execute(const BoundStep& step, Frame& frame) const {
   ThreadPool& pool = executable_.shared().pool;
   if (const auto* host = std::get_if<NodeId>(&step.step->kernel)) return execute_host(*host, frame);
   if (step.contraction) {
-    auto* packed = static_cast<float*>(address(step.packed, frame));
+    void* packed = address(step.packed, frame);
     if (!step.step->packed)
       step.contraction->pack_rhs(pool, addresses(step.rhs, frame).data(), packed);
     step.contraction->run(pool, addresses(step.lhs, frame).data(), packed,

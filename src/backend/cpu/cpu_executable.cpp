@@ -85,15 +85,15 @@ void CpuExecutable::pack(Step& step, const SizeTable& sizes) const {
         at >= contraction->batch_axes && at < contraction->batch_axes + contraction->m_axes;
     if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return;
   }
-  const ContractionKernel kernel(*contraction, sizes);
+  const ContractionKernel kernel(*contraction, sizes, shared_->gemm);
   // The operand's own description stands for how its buffers are read; m plays no part in it.
   Loops rhs = contraction->rhs;
   for (int i = 0; i < contraction->m_axes; ++i)
     rhs.axes[static_cast<size_t>(contraction->batch_axes + i)].extent = 1;
   key += kernel.packed_layout() + to_string(rhs);
   step.packed = shared_->weights.get(key, [&] {
-    Tensor packed(DType::f32, {kernel.packed_size()});
-    kernel.pack_rhs(shared_->pool, buffers.data(), static_cast<float*>(packed.data()));
+    Tensor packed(DType::u8, {kernel.packed_bytes()});
+    kernel.pack_rhs(shared_->pool, buffers.data(), packed.data());
     return packed;
   });
 }

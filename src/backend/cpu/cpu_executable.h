@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/kernels/gemm.h"
 #include "backend/cpu/thread_pool.h"
 #include "backend/cpu/weight_store.h"
 #include "codegen/loops.h"
@@ -16,11 +17,12 @@ namespace onrush::cpu {
 
 // What all plans of a session share.
 struct CpuShared {
-  explicit CpuShared(int threads, size_t memory_limit)
-      : pool(threads), weights(memory_limit), limit(memory_limit) {}
+  CpuShared(int threads, size_t memory_limit, const GemmKernel& kernel)
+      : pool(threads), weights(memory_limit), limit(memory_limit), gemm(kernel) {}
   ThreadPool pool;
   WeightStore weights;
   size_t limit;
+  GemmKernel gemm;  // decides the precision of contractions
 };
 
 // One group of the schedule, compiled for all sizes.

@@ -104,6 +104,7 @@ enum class ScratchSlot : uint8_t {
   row_offsets,
   element_offsets,  // of the tile interpreter
   lhs_block,
+  lhs_operand,
   result_tile,
   places,
   pointers,  // of contractions
