@@ -1,0 +1,121 @@
+#include "optimize/facts.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/numeric.h"
+#include "reference/evaluate.h"
+
+namespace onrush {
+namespace {
+
+bool all_constant(const Dims& dims) {
+  return std::ranges::all_of(dims, [](Dim dim) { return dim.is_constant(); });
+}
+
+// Whether no size in the attribute depends on the inputs.
+bool has_constant_sizes(const Attr& attr) {
+  return std::visit(
+      [](const auto& a) {
+        bool constant = true;
+        if constexpr (requires { a.shape; }) constant &= all_constant(a.shape);
+        if constexpr (requires { a.start; }) constant &= all_constant(a.start);
+        if constexpr (requires { a.low; }) constant &= all_constant(a.low);
+        if constexpr (requires { a.high; }) constant &= all_constant(a.high);
+        if constexpr (requires { a.limit; }) constant &= a.limit.is_constant();
+        return constant;
+      },
+      attr);
+}
+
+bool has_constant_sizes(const Node& node) {
+  const auto* type = std::get_if<TensorType>(&node.type);
+  return (!type || all_constant(type->shape)) && has_constant_sizes(node.attr);
+}
+
+bool is_number(DType dtype) {
+  return is_float(dtype) || is_integer(dtype) || dtype == DType::boolean;
+}
+
+std::optional<double> common_element(const Tensor& tensor) {
+  if (!is_number(tensor.dtype()) || tensor.count() == 0 || !tensor.data()) return std::nullopt;
+  const double first = load_f64(tensor.dtype(), tensor.data(), 0);
+  for (int64_t i = 1; i < tensor.count(); ++i)
+    if (load_f64(tensor.dtype(), tensor.data(), i) != first) return std::nullopt;
+  return std::isnan(first) ? std::nullopt : std::optional(first);
+}
+
+}  // namespace
+
+Time NodeFacts::find_time(const Node& node) const {
+  switch (node.op) {
+    case Op::input:
+    case Op::random_bits:
+    case Op::call:
+    case Op::loop: return Time::run;
+    default: break;
+  }
+  Time time = node.op == Op::dims || !has_constant_sizes(node) ? Time::bind : Time::prepare;
+  for (NodeId operand : node.inputs) time = std::max(time, known_[operand.index].time);
+  return time;
+}
+
+std::optional<double> NodeFacts::find_splat(const Node& node) const {
+  switch (node.op) {
+    case Op::constant: return common_element(node.as<ConstantAttr>().tensor);
+    case Op::reshape:
+    case Op::transpose:
+    case Op::broadcast:
+    case Op::slice: return known_[node.inputs[0].index].splat;
+    default: return std::nullopt;
+  }
+}
+
+int NodeFacts::find_depth(const Node& node) const {
+  int depth = 0;
+  for (NodeId operand : node.inputs) depth = std::max(depth, known_[operand.index].depth + 1);
+  return depth;
+}
+
+const NodeFacts::Facts& NodeFacts::facts(NodeId id) {
+  while (known_.size() <= id.index) {
+    const Node& node = b_.graph().nodes[known_.size()];
+    known_.push_back({find_time(node), find_splat(node), find_depth(node)});
+  }
+  return known_[id.index];
+}
+
+Time NodeFacts::time(NodeId id) { return facts(id).time; }
+std::optional<double> NodeFacts::splat(NodeId id) { return facts(id).splat; }
+
+Folder pass_folder() {
+  return [fold = constant_folder()](const Graph& graph, const Node& node) {
+    return node.op == Op::broadcast ? std::nullopt : fold(graph, node);
+  };
+}
+
+double element_cost(const TensorType& type) {
+  double count = 1;
+  for (Dim dim : type.shape)
+    if (!dim.is_unknown()) count *= static_cast<double>(dim.value());
+  return count;
+}
+
+bool is_one(Dim dim) { return same(dim, 1); }
+bool is_zero(Dim dim) { return same(dim, 0); }
+
+bool contains(const Axes& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+bool always_equal(Dim a, Dim b) {
+  if (a.is_unknown() || b.is_unknown()) return false;
+  return same(a, b) || prove(equal(a, b)) == true;
+}
+
+bool always_equal(const Dims& a, const Dims& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return always_equal(x, y); });
+}
+
+}  // namespace onrush

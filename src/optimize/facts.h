@@ -1,0 +1,57 @@
+// What passes ask about nodes of a graph that is being built. Answers are kept; nodes of a builder
+// do not change.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ir/builder.h"
+
+namespace onrush {
+
+// When a value can be known: once the weights are there, once the sizes of the inputs are, or in
+// each run.
+enum class Time : uint8_t { prepare, bind, run };
+
+class NodeFacts {
+ public:
+  explicit NodeFacts(const Builder& builder) : b_(builder) {}
+
+  Time time(NodeId id);
+  bool is_weight(NodeId id) { return time(id) == Time::prepare; }
+  // The number that all elements are equal to, where that shows. Never NaN.
+  std::optional<double> splat(NodeId id);
+  bool is_splat(NodeId id, double value) { return splat(id) == value; }
+  // Nodes on the longest way to it from a source.
+  int depth(NodeId id) { return facts(id).depth; }
+
+ private:
+  struct Facts {
+    Time time;
+    std::optional<double> splat;
+    int depth;
+  };
+  const Facts& facts(NodeId id);
+  Time find_time(const Node& node) const;
+  std::optional<double> find_splat(const Node& node) const;
+  int find_depth(const Node& node) const;
+
+  const Builder& b_;
+  std::vector<Facts> known_;
+};
+
+// The folder of passes: small results of constants, but no broadcast. A number read again and again
+// is cheaper than its repetitions stored, and shows what it is.
+Folder pass_folder();
+
+// Number of elements for the sizes at hand, as a cost: unknown sizes count as one.
+double element_cost(const TensorType& type);
+
+bool is_one(Dim dim);   // the constant 1
+bool is_zero(Dim dim);  // the constant 0
+bool contains(const Axes& axes, int axis);
+// `a` and `b` are equal for all sizes that the plan serves.
+bool always_equal(Dim a, Dim b);
+bool always_equal(const Dims& a, const Dims& b);
+
+}  // namespace onrush

@@ -1,0 +1,143 @@
+#include "optimize/rewriter.h"
+
+#include <climits>
+#include <tuple>
+#include <unordered_map>
+
+#include "base/check.h"
+
+namespace onrush {
+namespace {
+
+constexpr int kMaxSweeps = 32;  // each removes something or brings it nearer to its form
+constexpr int kMaxRewritesOfANode = 64;
+constexpr int kMaxMatchDepth = 16;
+
+// Gathers the origins of the nodes that `result` replaces: those on a path from `match` to a node
+// that the new ones read. Nodes from `first_new` on are new.
+class ReplacedOrigins {
+ public:
+  ReplacedOrigins(const Graph& graph, NodeId match, NodeId result, size_t first_new)
+      : graph_(graph), first_new_(first_new), origins_(graph[match].origins) {
+    collect_leaves(result);
+    visit(match, 0);
+  }
+  const Origins& origins() const { return origins_; }
+
+ private:
+  void collect_leaves(NodeId id) {
+    if (id.index < first_new_) {
+      const Op op = graph_[id].op;  // constants are everywhere
+      if (op != Op::constant && op != Op::dims) leaves_[id.index] = true;
+      return;
+    }
+    if (!seen_new_.emplace(id.index, true).second) return;
+    for (NodeId operand : graph_[id].inputs) collect_leaves(operand);
+  }
+
+  // Whether `id` is or leads to a leaf.
+  bool visit(NodeId id, int depth) {
+    if (leaves_.contains(id.index)) return true;
+    if (depth == kMaxMatchDepth) return false;
+    if (const auto known = reaches_.find(id.index); known != reaches_.end()) return known->second;
+    bool reaches = false;
+    for (NodeId operand : graph_[id].inputs) reaches |= visit(operand, depth + 1);
+    if (reaches) merge(origins_, graph_[id].origins);
+    return reaches_[id.index] = reaches;
+  }
+
+  const Graph& graph_;
+  size_t first_new_;
+  Origins origins_;
+  std::unordered_map<uint32_t, bool> leaves_, seen_new_, reaches_;
+};
+
+// One walk over the graph.
+class Sweep {
+ public:
+  Sweep(const Graph& source, std::span<const Rule> rules)
+      : source_(source), rules_(rules), rewriter_(source) {}
+
+  Graph run() {
+    const Uses uses = uses_of(source_);
+    std::vector<NodeId> made;
+    for (uint32_t i = 0; i < source_.nodes.size(); ++i) {
+      const Node& node = source_.nodes[i];
+      std::vector<NodeId> operands;
+      for (NodeId operand : node.inputs) operands.push_back(made[operand.index]);
+      rewriter_.b.set_origins(node.origins);
+      made.push_back(rewrite_node(rewriter_.b.rebuild(node, std::move(operands))));
+      rewriter_.count_uses(made.back(), uses.count(NodeId{i}));
+    }
+    for (const GraphOutput& output : source_.outputs)
+      rewriter_.b.output(output.name, made[output.node.index]);
+    return rewriter_.b.finish();
+  }
+
+  bool changed() const { return changed_; }
+
+ private:
+  NodeId rewrite_node(NodeId id) {
+    for (int i = 0; i < kMaxRewritesOfANode; ++i) {
+      const auto next = apply_first(id);
+      if (!next) return id;
+      changed_ = true;
+      id = *next;
+    }
+    return id;
+  }
+
+  std::optional<NodeId> apply_first(NodeId id) {
+    Builder& b = rewriter_.b;
+    for (const Rule& rule : rules_) {
+      const size_t first_new = b.graph().nodes.size();
+      const auto result = rule.apply(rewriter_, id);
+      if (!result || *result == id) continue;
+      // Made again with the origins, which the builder adds to the nodes that are there.
+      b.set_origins(ReplacedOrigins(b.graph(), id, *result, first_new).origins());
+      rule.apply(rewriter_, id);
+      return result;
+    }
+    return std::nullopt;
+  }
+
+  const Graph& source_;
+  std::span<const Rule> rules_;
+  Rewriter rewriter_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+Rewriter::Rewriter(const Graph& source) : b(source, pass_folder()), facts(b) {}
+
+NodeId Rewriter::commutative(Op op, NodeId x, NodeId y) {
+  const auto key = [&](NodeId operand) {
+    return std::tuple(facts.splat(operand).has_value(), -static_cast<int>(facts.time(operand)),
+                      facts.depth(operand), operand);
+  };
+  return key(y) < key(x) ? b.binary(op, y, x) : b.binary(op, x, y);
+}
+
+bool Rewriter::used_once(NodeId id) const {
+  return id.index < uses_.size() && uses_[id.index] == 1;
+}
+
+void Rewriter::count_uses(NodeId id, int uses) {
+  if (uses_.size() <= id.index) uses_.resize(id.index + 1, INT_MAX / 2);
+  if (uses_[id.index] == INT_MAX / 2) uses_[id.index] = 0;
+  uses_[id.index] += uses;
+}
+
+Graph rewrite(const Graph& graph, std::span<const Rule> rules) {
+  std::optional<Graph> current;
+  for (int i = 0; i < kMaxSweeps; ++i) {
+    Sweep sweep(current ? *current : graph, rules);
+    Graph next = sweep.run();
+    current = std::move(next);
+    if (!sweep.changed()) break;
+  }
+  return std::move(*current);
+}
+
+}  // namespace onrush

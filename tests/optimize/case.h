@@ -1,0 +1,57 @@
+// A small graph, a pass over it, and the check that both compute the same.
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ir/builder.h"
+#include "optimize/facts.h"
+#include "optimize/options.h"
+#include "reference/evaluate.h"
+
+namespace onrush {
+
+// The outputs as nested calls: "max(min(x, 6), 0)". Inputs have their names, constants of one
+// element are numbers, larger ones "w[4,3]"; repetition of numbers does not show.
+std::string expression(const Graph& graph);
+
+class Case : public Builder {
+ public:
+  using PassFunction = Graph (*)(const Graph&, const OptimizeOptions&);
+
+  Case() : Builder(pass_folder()) {}
+
+  // An input with random elements between `low` and `high`, named x, x1, x2 ...
+  NodeId x(Dims shape, double low = -2, double high = 2);
+  NodeId x(DType dtype, Dims shape, double low = -2, double high = 2);
+  // A constant with random elements.
+  NodeId weight(Shape shape);
+  // A size of an input that the graph is general in.
+  Dim size(const char* name, int64_t value) { return shapes().symbol(name, {}, value, 1); }
+
+  // The graph of output `y`, optimized; evaluates both graphs, for the sizes at hand and for others
+  // that meet the guards, and expects equal results.
+  Graph run(NodeId y, PassFunction pass);
+  // The same for several outputs, and as text.
+  Graph run(const std::vector<NodeId>& outputs, PassFunction pass);
+  std::string text(NodeId y, PassFunction pass) { return expression(run(y, pass)); }
+
+ private:
+  struct Feed {
+    TensorType type;
+    double low, high;
+  };
+
+  Tensor random(DType dtype, Shape shape, double low, double high);
+  // With every free size larger by `growth`.
+  void compare(const Graph& before, const Graph& after, int64_t growth);
+
+  std::vector<Feed> feeds_;
+  std::mt19937 generator_{7};
+};
+
+// Nodes of one kind.
+int count(const Graph& graph, Op op);
+
+}  // namespace onrush
