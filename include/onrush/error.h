@@ -13,6 +13,7 @@ enum class ErrorCode {
   unsupported,       // valid ONNX that this build cannot run
   out_of_memory,     // the system or the session's memory limit refused
   cancelled,         // RunOptions asked the run to stop
+  device,            // the GPU or its driver reported an error; the message holds its text
   internal,          // a defect in Onrush; please report it
 };
 

@@ -25,7 +25,8 @@ enum class Precision {
 struct SessionOptions {
   int threads = 0;  // of the CPU backend; 0: one for each processor this process may use
   Precision precision = Precision::fp32;
-  // "cpu", or "reference": the plain evaluator of primitives, slow and exact, for debugging.
+  // "cpu", "cuda" or "cuda:N" (the GPU of that number), or "reference": the plain evaluator of
+  // primitives, slow and exact, for debugging.
   std::string device = "cpu";
   // 0: no optimisation passes and no fusion, for debugging; 1: all (default).
   int optimization_level = 1;

@@ -10,6 +10,7 @@ const char* to_string(ErrorCode code) {
     case ErrorCode::unsupported: return "unsupported";
     case ErrorCode::out_of_memory: return "out of memory";
     case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::device: return "device error";
     case ErrorCode::internal: return "internal error";
   }
   return "unknown";

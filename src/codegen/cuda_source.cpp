@@ -40,7 +40,8 @@ std::string literal(DType dtype, const ConstantValue& value) {
     return fmt::format("as_float({:#x}u)", std::bit_cast<uint32_t>(static_cast<float>(value.f)));
   if (type == "double")
     return fmt::format("__longlong_as_double({:#x}ll)", std::bit_cast<uint64_t>(value.f));
-  return fmt::format("({})({}ll)", type, value.i == INT64_MIN ? "-9223372036854775807ll - 1" : std::to_string(value.i));
+  return fmt::format("({})({}ll)", type,
+                     value.i == INT64_MIN ? "-9223372036854775807ll - 1" : std::to_string(value.i));
 }
 
 // What an integer narrower than its compute type keeps.
@@ -72,7 +73,8 @@ std::string_view combine_type(ReduceKind kind) {
 ConstantValue identity(ReduceKind kind, DType dtype) {
   const int width = bits(dtype);
   const bool is_signed = is_signed_integer(dtype);
-  const int64_t highest = width == 64 ? INT64_MAX : (int64_t{1} << (width - (is_signed ? 1 : 0))) - 1;
+  const int64_t highest =
+      width == 64 ? INT64_MAX : (int64_t{1} << (width - (is_signed ? 1 : 0))) - 1;
   const int64_t lowest = !is_signed ? 0 : width == 64 ? INT64_MIN : -(int64_t{1} << (width - 1));
   switch (kind) {
     case ReduceKind::sum: return {0, 0};
@@ -87,9 +89,11 @@ bool is_arg(ReduceKind kind) { return kind == ReduceKind::argmax || kind == Redu
 // The text of one kernel. Several loops (of a contraction) share its arguments.
 class Writer {
  public:
-  void line(std::string text) { body_ += std::string(static_cast<size_t>(indent_) * 2, ' ') + std::move(text) + "\n"; }
-  void open(std::string text) {
-    line(std::move(text) + " {");
+  void line(std::string text) {
+    body_ += std::string(static_cast<size_t>(indent_) * 2, ' ') + std::move(text) + "\n";
+  }
+  void open(std::string_view text) {
+    line(fmt::format("{} {{", text));
     ++indent_;
   }
   void close() {
@@ -109,7 +113,8 @@ class Writer {
     std::string text;
     for (const auto& [axis, stride] : a.terms) {
       if (!text.empty()) text += " + ";
-      text += same(stride, 1) ? fmt::format("a{}", axis) : fmt::format("a{} * {}", axis, size(stride));
+      text +=
+          same(stride, 1) ? fmt::format("a{}", axis) : fmt::format("a{} * {}", axis, size(stride));
     }
     if (text.empty()) return size(a.offset);
     return same(a.offset, 0) ? text : text + " + " + size(a.offset);
@@ -118,7 +123,8 @@ class Writer {
   std::string holds(const std::vector<Bound>& bounds) {
     std::string text;
     for (const Bound& bound : bounds)
-      text += fmt::format("{}(u64)({}) < (u64)({})", text.empty() ? "" : " && ", affine(bound.index), size(bound.extent));
+      text += fmt::format("{}(u64)({}) < (u64)({})", text.empty() ? "" : " && ",
+                          affine(bound.index), size(bound.extent));
     return text.empty() ? "true" : text;
   }
 
@@ -143,14 +149,13 @@ class Writer {
     return first;
   }
 
-  CudaKernel finish(std::string name, CudaSchedule schedule, int threads, Dim work) {
+  CudaKernel finish(CudaSchedule schedule, int threads, Dim work) {
     std::string arguments;
     for (size_t i = 0; i < buffers_.size(); ++i)
       arguments += fmt::format("{}* b{}, ", storage_type(buffers_[i].dtype), i);
-    const size_t count = std::max<size_t>(1, sizes_.size());
-    std::string source = fmt::format("struct Sizes_{} {{ i64 v[{}]; }};\n", name, count);
-    source += fmt::format("extern \"C\" __global__ void {}({}const Sizes_{} s, u32* error) {{\n{}}}\n", name, arguments, name, body_);
-    return {std::move(name), std::move(source), schedule, threads, std::move(buffers_), std::move(sizes_), work};
+    std::string text = fmt::format("({}const Sizes<{}> s, u32* error) {{\n{}}}\n", arguments,
+                                   std::max<size_t>(1, sizes_.size()), body_);
+    return {std::move(text), schedule, threads, std::move(buffers_), std::move(sizes_), work};
   }
 
  private:
@@ -164,7 +169,10 @@ class Writer {
 class Body {
  public:
   Body(Writer& writer, const Loops& loops, std::string prefix)
-      : w_(writer), loops_(loops), prefix_(std::move(prefix)), first_buffer_(writer.add_buffers(loops.buffers)) {
+      : w_(writer),
+        loops_(loops),
+        prefix_(std::move(prefix)),
+        first_buffer_(writer.add_buffers(loops.buffers)) {
     for (size_t i = 0; i < loops.axes.size(); ++i)
       if (loops.axes[i].reduce) reduce_mask_ |= uint64_t{1} << i;
   }
@@ -221,7 +229,8 @@ void Body::collect_inner(ValueId id, std::vector<bool>& wanted) const {
 }
 
 std::string Body::expression(const OpValue& v, DType dtype) const {
-  if (v.op == Op::bit_not && dtype == DType::boolean) return fmt::format("({} ^ 1)", name_of(v.operands[0]));
+  if (v.op == Op::bit_not && dtype == DType::boolean)
+    return fmt::format("({} ^ 1)", name_of(v.operands[0]));
   std::string text = fmt::format("op_{}(", onrush::name(v.op));
   for (size_t i = 0; i < v.operands.size(); ++i) text += (i ? ", " : "") + name_of(v.operands[i]);
   return wrapped(dtype, text + ")");
@@ -231,9 +240,12 @@ std::string Body::expression(const ConvertValue& v, DType dtype) const {
   const std::string x = name_of(v.operand);
   const DType from = value(v.operand).dtype;
   if (dtype == DType::boolean) return fmt::format("({} != 0)", x);
-  const std::string converted = fmt::format("convert<{}, {}>({})", compute_type(dtype), compute_type(from), x);
-  if (!is_float(dtype) || dtype == DType::f32 || dtype == DType::f64) return wrapped(dtype, converted);
-  if (dtype == DType::f16 || dtype == DType::bf16) return fmt::format("to_float(to_{}({}))", onrush::name(dtype), converted);
+  const std::string converted =
+      fmt::format("convert<{}, {}>({})", compute_type(dtype), compute_type(from), x);
+  if (!is_float(dtype) || dtype == DType::f32 || dtype == DType::f64)
+    return wrapped(dtype, converted);
+  if (dtype == DType::f16 || dtype == DType::bf16)
+    return fmt::format("to_float(to_{}({}))", onrush::name(dtype), converted);
   if (dtype == DType::f4e2m1) fail(ErrorCode::unsupported, "conversion to float4e2m1 on the GPU");
   return fmt::format("to_float(to_{}({}, {}))", onrush::name(dtype), converted, v.saturate);
 }
@@ -250,14 +262,16 @@ void Body::define_load(ValueId id, const LoadValue& v) {
   for (const DynamicTerm& term : v.dynamic) {
     const std::string position = fmt::format("{}_{}", name_of(id), term.value);
     w_.line(fmt::format("i64 {} = {};", position, name_of(term.value)));
-    w_.line(fmt::format("if ((u64){} >= (u64)({})) {{ *error = 1; {} = 0; }}", position, w_.size(term.extent), position));
+    w_.line(fmt::format("if ((u64){} >= (u64)({})) {{ *error = 1; {} = 0; }}", position,
+                        w_.size(term.extent), position));
     address += fmt::format(" + (index){} * {}", position, w_.size(term.stride));
   }
   const std::string memory = buffer(v.buffer);
   std::string read = fmt::format("load({}, {})", memory, address);
   if (dtype == DType::f4e2m1) read = fmt::format("load_f4e2m1({}, {})", memory, address);
   else if (is_sub_byte(dtype))
-    read = fmt::format("load_packed<{}, {}>({}, {})", bits(dtype), is_signed_integer(dtype), memory, address);
+    read = fmt::format("load_packed<{}, {}>({}, {})", bits(dtype), is_signed_integer(dtype), memory,
+                       address);
   if (!guarded) return w_.line(fmt::format("const {} {} = {};", type, name_of(id), read));
   w_.line(fmt::format("{} = {};", name_of(id), read));
   w_.close();
@@ -270,18 +284,21 @@ std::string Body::expression(ValueId id) {
   if (const auto* c = std::get_if<IndexValue>(&v.data)) return w_.affine(c->index);
   if (const auto* c = std::get_if<OpValue>(&v.data)) return expression(*c, v.dtype);
   if (const auto* c = std::get_if<ConvertValue>(&v.data)) return expression(*c, v.dtype);
-  if (const auto* c = std::get_if<BoundsValue>(&v.data)) return fmt::format("({})", w_.holds(c->bounds));
+  if (const auto* c = std::get_if<BoundsValue>(&v.data))
+    return fmt::format("({})", w_.holds(c->bounds));
   if (std::holds_alternative<AccumulatorValue>(v.data)) return "accumulator";
   internal_error("loads and reductions are more than an expression");
 }
 
 void Body::define(ValueId id) {
   if (const auto* load = std::get_if<LoadValue>(&value(id).data)) return define_load(id, *load);
-  w_.line(fmt::format("const {} {} = {};", compute_type(value(id).dtype), name_of(id), expression(id)));
+  w_.line(
+      fmt::format("const {} {} = {};", compute_type(value(id).dtype), name_of(id), expression(id)));
 }
 
 std::string Body::stored(DType dtype, const std::string& v) const {
-  if (dtype == DType::f16 || dtype == DType::bf16) return fmt::format("to_{}({})", onrush::name(dtype), v);
+  if (dtype == DType::f16 || dtype == DType::bf16)
+    return fmt::format("to_{}({})", onrush::name(dtype), v);
   if (dtype == DType::boolean) return fmt::format("(u8)({} != 0)", v);
   if (bits(dtype) == 8 && is_float(dtype)) {
     // An explicit conversion has rounded, and saturated if it was to.
@@ -292,8 +309,10 @@ std::string Body::stored(DType dtype, const std::string& v) const {
 
 void Body::store(const Store& store) {
   const DType dtype = loops_.buffers[static_cast<size_t>(store.buffer)].dtype;
-  if (is_sub_byte(dtype)) fail(ErrorCode::unsupported, "results of type {} on the GPU", onnx_name(dtype));
-  w_.line(fmt::format("{}[{}] = {};", buffer(store.buffer), w_.affine(store.address), stored(dtype, name_of(store.value))));
+  if (is_sub_byte(dtype))
+    fail(ErrorCode::unsupported, "results of type {} on the GPU", onnx_name(dtype));
+  w_.line(fmt::format("{}[{}] = {};", buffer(store.buffer), w_.affine(store.address),
+                      stored(dtype, name_of(store.value))));
 }
 
 // --- schedules
@@ -323,42 +342,50 @@ bool reads_along_rows(const Loops& loops) {
   return along >= across && along > 0;
 }
 
-CudaKernel print_pointwise(const Loops& loops, std::string name) {
+CudaKernel print_pointwise(const Loops& loops) {
   Writer w;
   Body body(w, loops, "v");
   const std::vector<int> axes = axes_where(loops, false);
   const Dim work = extent_of(loops, axes);
-  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())", w.size(work)));
+  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
+                     w.size(work)));
   w.split("w", axes, loops.axes);
   for (ValueId id = 0; id < body.count(); ++id) body.define(id);
   for (const Store& store : loops.stores) body.store(store);
   w.close();
-  return w.finish(std::move(name), CudaSchedule::pointwise, 256, work);
+  return w.finish(CudaSchedule::pointwise, 256, work);
 }
 
 class ReductionPrinter {
  public:
-  ReductionPrinter(const Loops& loops, std::string name)
-      : loops_(loops), name_(std::move(name)), body_(w_, loops, "v"), rows_(reads_along_rows(loops)) {}
+  explicit ReductionPrinter(const Loops& loops)
+      : loops_(loops), body_(w_, loops, "v"), rows_(reads_along_rows(loops)) {}
 
   CudaKernel print() {
     const std::vector<int> parallel = axes_where(loops_, false);
     const Dim work = extent_of(loops_, parallel);
-    if (rows_) w_.open(fmt::format("for (index w = blockIdx.x; w < {}; w += gridDim.x)", w_.size(work)));
-    else w_.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())", w_.size(work)));
+    if (rows_)
+      w_.open(fmt::format("for (index w = blockIdx.x; w < {}; w += gridDim.x)", w_.size(work)));
+    else
+      w_.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
+                          w_.size(work)));
     w_.split("w", parallel, loops_.axes);
     int passes = 0;
     for (ValueId id = 0; id < body_.count(); ++id) passes = std::max(passes, body_.depth(id));
     for (int pass = 0; pass <= passes; ++pass) {
       for (ValueId id = 0; id < body_.count(); ++id)
-        if (!body_.is_inner(id) && !body_.is_reduce(id) && body_.depth(id) == pass) body_.define(id);
+        if (!body_.is_inner(id) && !body_.is_reduce(id) && body_.depth(id) == pass)
+          body_.define(id);
       if (pass < passes) print_pass(pass);
     }
     print_stores();
     w_.close();
     const Dim extent = extent_of(loops_, axes_where(loops_, true));
-    const int threads = !rows_ ? 256 : extent.value() <= 64 ? 32 : extent.value() <= 1024 ? 128 : 512;
-    return w_.finish(std::move(name_), rows_ ? CudaSchedule::row : CudaSchedule::column, threads, work);
+    const int threads = !rows_                   ? 256
+                        : extent.value() <= 64   ? 32
+                        : extent.value() <= 1024 ? 128
+                                                 : 512;
+    return w_.finish(rows_ ? CudaSchedule::row : CudaSchedule::column, threads, work);
   }
 
  private:
@@ -393,8 +420,12 @@ class ReductionPrinter {
   void declare(ValueId id) {
     const auto& reduce = std::get<ReduceValue>(body_.value(id).data);
     const std::string operand_type = type_of(reduce.operand);
-    if (is_arg(reduce.kind)) w_.line(fmt::format("Candidate<{}> c{} = {{0, -1}};", operand_type, id));
-    else w_.line(fmt::format("{} c{} = {};", type_of(id), id, literal(body_.value(id).dtype, identity(reduce.kind, body_.value(id).dtype))));
+    if (is_arg(reduce.kind))
+      w_.line(fmt::format("Candidate<{}> c{} = {{0, -1}};", operand_type, id));
+    else
+      w_.line(fmt::format(
+          "{} c{} = {};", type_of(id), id,
+          literal(body_.value(id).dtype, identity(reduce.kind, body_.value(id).dtype))));
   }
 
   std::string better(const ReduceValue& reduce) const {
@@ -405,8 +436,8 @@ class ReductionPrinter {
     const auto& reduce = std::get<ReduceValue>(body_.value(id).data);
     const std::string x = body_.name_of(reduce.operand);
     if (is_arg(reduce.kind))
-      w_.line(fmt::format("c{0} = better<{1}>(c{0}, Candidate<{2}>{{{3}, (i64)({4})}});", id, better(reduce),
-                          type_of(reduce.operand), x, w_.affine(reduce.position)));
+      w_.line(fmt::format("c{0} = better<{1}>(c{0}, Candidate<{2}>{{{3}, (i64)({4})}});", id,
+                          better(reduce), type_of(reduce.operand), x, w_.affine(reduce.position)));
     else w_.line(fmt::format("c{0} = {1}::apply(c{0}, {2});", id, combine_type(reduce.kind), x));
   }
 
@@ -419,14 +450,15 @@ class ReductionPrinter {
     } else if (rows_) {
       result = fmt::format("block_reduce<{}>({})", combine_type(reduce.kind), result);
     }
-    w_.line(fmt::format("const {} {} = {};", type_of(id), body_.name_of(id), wrapped(body_.value(id).dtype, result)));
+    w_.line(fmt::format("const {} {} = {};", type_of(id), body_.name_of(id),
+                        wrapped(body_.value(id).dtype, result)));
   }
 
   bool stores_inside(const Store& store) const {
     if (body_.is_inner(store.value)) return true;
-    return std::any_of(store.address.terms.begin(), store.address.terms.end(), [&](const auto& term) {
-      return loops_.axes[static_cast<size_t>(term.first)].reduce;
-    });
+    return std::any_of(
+        store.address.terms.begin(), store.address.terms.end(),
+        [&](const auto& term) { return loops_.axes[static_cast<size_t>(term.first)].reduce; });
   }
 
   void print_stores() {
@@ -452,7 +484,6 @@ class ReductionPrinter {
   }
 
   const Loops& loops_;
-  std::string name_;
   Writer w_;
   Body body_;
   bool rows_;
@@ -460,14 +491,14 @@ class ReductionPrinter {
 
 }  // namespace
 
-CudaKernel print_cuda(const Loops& loops, std::string name) {
-  const bool reduces = std::any_of(loops.body.begin(), loops.body.end(), [](const LoopValue& value) {
-    return std::holds_alternative<ReduceValue>(value.data);
-  });
-  return reduces ? ReductionPrinter(loops, std::move(name)).print() : print_pointwise(loops, std::move(name));
+CudaKernel print_cuda(const Loops& loops) {
+  const bool reduces = std::any_of(
+      loops.body.begin(), loops.body.end(),
+      [](const LoopValue& value) { return std::holds_alternative<ReduceValue>(value.data); });
+  return reduces ? ReductionPrinter(loops).print() : print_pointwise(loops);
 }
 
-CudaKernel print_cuda(const Contraction& c, std::string name) {
+CudaKernel print_cuda(const Contraction& c) {
   Writer w;
   Body lhs(w, c.lhs, "l"), rhs(w, c.rhs, "r"), epilogue(w, c.epilogue, "v");
   std::vector<int> result_axes, k_axes;
@@ -476,7 +507,8 @@ CudaKernel print_cuda(const Contraction& c, std::string name) {
   for (int i = 0; i < c.k_axes; ++i) k_axes.push_back(outer + i);
   const Dim work = extent_of(c.lhs, result_axes);
   const std::string type(compute_type(c.accumulator));
-  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())", w.size(work)));
+  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
+                     w.size(work)));
   w.split("w", result_axes, c.lhs.axes);
   w.line(fmt::format("{} accumulator = 0;", type));
   w.open(fmt::format("for (index k = 0; k < {}; ++k)", w.size(extent_of(c.lhs, k_axes))));
@@ -489,13 +521,14 @@ CudaKernel print_cuda(const Contraction& c, std::string name) {
   for (ValueId id = 0; id < epilogue.count(); ++id) epilogue.define(id);
   for (const Store& store : c.epilogue.stores) epilogue.store(store);
   w.close();
-  return w.finish(std::move(name), CudaSchedule::contraction, 128, work);
+  return w.finish(CudaSchedule::contraction, 128, work);
 }
 
-std::string cuda_program(std::span<const CudaKernel> kernels, bool wide_index) {
+std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
   std::string program = "#include \"onrush.cuh\"\n";
   program += wide_index ? "typedef i64 index;\n" : "typedef int index;\n";
-  for (const CudaKernel& kernel : kernels) program += "\n" + kernel.source;
+  for (size_t i = 0; i < texts.size(); ++i)
+    program += fmt::format("\nextern \"C\" __global__ void kernel_{}{}", i, texts[i]);
   return program;
 }
 

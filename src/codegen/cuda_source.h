@@ -19,20 +19,21 @@ namespace onrush {
 enum class CudaSchedule : uint8_t { pointwise, row, column, contraction };
 
 struct CudaKernel {
-  std::string name;              // of the extern "C" function
-  std::string source;            // its definition
+  std::string text;  // arguments and body; equal text is one function
   CudaSchedule schedule;
-  int threads;                   // a block
+  int threads;                      // a block
   std::vector<LoopBuffer> buffers;  // pointer arguments, in order
-  std::vector<Dim> sizes;        // elements of the Sizes argument, in order
-  Dim work;                      // elements or rows
+  std::vector<Dim> sizes;           // elements of the Sizes argument, in order
+  Dim work;                         // elements or rows
 };
 
-CudaKernel print_cuda(const Loops& loops, std::string name);
-CudaKernel print_cuda(const Contraction& contraction, std::string name);
+CudaKernel print_cuda(const Loops& loops);
+CudaKernel print_cuda(const Contraction& contraction);
 
-// A compilable program of several kernels; wide_index: offsets may pass 2^31.
-std::string cuda_program(std::span<const CudaKernel> kernels, bool wide_index);
+// A compilable program of several kernels, given by their text: kernel i is the extern "C" function
+// "kernel_i". Its arguments are the buffers' pointers, the sizes as a struct of i64, and a pointer
+// to a u32 that becomes 1 if an index was out of range. wide_index: offsets may pass 2^31.
+std::string cuda_program(std::span<const std::string> texts, bool wide_index);
 
 // The text of device/onrush.cuh, which the programs include under the name "onrush.cuh".
 std::string_view cuda_device_header();

@@ -94,8 +94,8 @@ class Fuser {
   std::vector<Time> time_;
   std::vector<GroupSet> reaches_;  // by group: the groups it depends on, transitively
   std::vector<std::map<uint32_t, std::string>>
-      paths_;                 // by group: movement from the anchor to a member
-std::set<std::tuple<uint32_t, int, bool>> visited_;  // node, kernel it is computed in, repeated
+      paths_;  // by group: movement from the anchor to a member
+  std::set<std::tuple<uint32_t, int, bool>> visited_;  // node, kernel it is computed in, repeated
   mutable std::map<uint32_t, int> work_;
 };
 
@@ -342,9 +342,8 @@ void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeat
             expands(graph_, reader);
   const bool prepared = time_[operand.index] == Time::prepare && group(kernel).time == Time::run;
   const bool shared = used_by_several_kernels(operand);
-  const bool heavy =
-      is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
-                                  (shared && work(operand) > kMaxDuplicatedWork));
+  const bool heavy = is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
+                                                 (shared && work(operand) > kMaxDuplicatedWork));
   const bool indexed = node.op == Op::gather && (repeats || shared);
   if (whole || heavy || indexed || (prepared && work(operand) > 0)) require(operand);
   else visit_operands(operand, kernel, repeats);

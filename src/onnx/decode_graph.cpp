@@ -36,15 +36,9 @@ void read_value(MessageReader& reader, Attribute& attribute, const Place& place,
                 DecodeContext& context, int depth) {
   using GraphPtr = std::shared_ptr<const Graph>;
   switch (reader.field()) {
-    case proto::attribute_f:
-      hold<float>(attribute, place) = reader.float32();
-      break;
-    case proto::attribute_i:
-      hold<int64_t>(attribute, place) = reader.int64();
-      break;
-    case proto::attribute_s:
-      hold<std::string>(attribute, place) = reader.string();
-      break;
+    case proto::attribute_f: hold<float>(attribute, place) = reader.float32(); break;
+    case proto::attribute_i: hold<int64_t>(attribute, place) = reader.int64(); break;
+    case proto::attribute_s: hold<std::string>(attribute, place) = reader.string(); break;
     case proto::attribute_t:
       hold<Tensor>(attribute, place) = decode_tensor(reader.bytes(), place, -1, context).tensor;
       break;
@@ -58,9 +52,7 @@ void read_value(MessageReader& reader, Attribute& attribute, const Place& place,
     case proto::attribute_tp:
       hold<Type>(attribute, place) = decode_type(reader.bytes(), place, 0);
       break;
-    case proto::attribute_floats:
-      read_floats(reader, attribute, place);
-      break;
+    case proto::attribute_floats: read_floats(reader, attribute, place); break;
     case proto::attribute_ints:
       append_varints(reader.run(WireType::varint), hold<std::vector<int64_t>>(attribute, place),
                      place);
@@ -87,8 +79,7 @@ void read_value(MessageReader& reader, Attribute& attribute, const Place& place,
     case proto::attribute_type_protos:
       hold<std::vector<Type>>(attribute, place).push_back(decode_type(reader.bytes(), place, 0));
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -105,35 +96,16 @@ size_t alternative(int32_t type, const Place& place) {
 void set_default(Attribute& attribute, size_t index, const Place& place) {
   auto& value = attribute.value;
   switch (index) {
-    case 1:
-      value = 0.0f;
-      break;
-    case 2:
-      value = int64_t{0};
-      break;
-    case 3:
-      value = std::string();
-      break;
-    case 7:
-      value = std::vector<float>();
-      break;
-    case 8:
-      value = std::vector<int64_t>();
-      break;
-    case 9:
-      value = std::vector<std::string>();
-      break;
-    case 10:
-      value = std::vector<Tensor>();
-      break;
-    case 11:
-      value = std::vector<std::shared_ptr<const Graph>>();
-      break;
-    case 12:
-      value = std::vector<Type>();
-      break;
-    default:
-      fail_at(place, "the attribute has no value; export the model again");
+    case 1: value = 0.0f; break;
+    case 2: value = int64_t{0}; break;
+    case 3: value = std::string(); break;
+    case 7: value = std::vector<float>(); break;
+    case 8: value = std::vector<int64_t>(); break;
+    case 9: value = std::vector<std::string>(); break;
+    case 10: value = std::vector<Tensor>(); break;
+    case 11: value = std::vector<std::shared_ptr<const Graph>>(); break;
+    case 12: value = std::vector<Type>(); break;
+    default: fail_at(place, "the attribute has no value; export the model again");
   }
 }
 
@@ -178,14 +150,9 @@ Attribute decode_attribute(std::string_view message, const Place& parent, int64_
         place.name = reader.bytes();
         attribute.name = place.name;
         break;
-      case proto::attribute_ref_attr_name:
-        attribute.ref_attr_name = reader.string();
-        break;
-      case proto::attribute_type:
-        type = reader.int32();
-        break;
-      default:
-        read_value(reader, attribute, place, context, depth);
+      case proto::attribute_ref_attr_name: attribute.ref_attr_name = reader.string(); break;
+      case proto::attribute_type: type = reader.int32(); break;
+      default: read_value(reader, attribute, place, context, depth);
     }
   }
   check_type(attribute, type, place);
@@ -199,12 +166,8 @@ Node decode_node(std::string_view message, const Place& parent, int64_t index,
   MessageReader reader(message, place);
   while (reader.next()) {
     switch (reader.field()) {
-      case proto::node_input:
-        node.inputs.push_back(reader.string());
-        break;
-      case proto::node_output:
-        node.outputs.push_back(reader.string());
-        break;
+      case proto::node_input: node.inputs.push_back(reader.string()); break;
+      case proto::node_output: node.outputs.push_back(reader.string()); break;
       case proto::node_name:
         place.name = reader.bytes();
         node.name = place.name;
@@ -213,26 +176,19 @@ Node decode_node(std::string_view message, const Place& parent, int64_t index,
         place.op_type = reader.bytes();
         node.op_type = place.op_type;
         break;
-      case proto::node_domain:
-        node.domain = normal_domain(reader.bytes());
-        break;
-      case proto::node_overload:
-        node.overload = reader.string();
-        break;
+      case proto::node_domain: node.domain = normal_domain(reader.bytes()); break;
+      case proto::node_overload: node.overload = reader.string(); break;
       case proto::node_attribute: {
         const auto position = static_cast<int64_t>(node.attributes.size());
         node.attributes.push_back(
             decode_attribute(reader.bytes(), place, position, context, depth));
         break;
       }
-      case proto::node_doc_string:
-        node.doc_string = reader.string();
-        break;
+      case proto::node_doc_string: node.doc_string = reader.string(); break;
       case proto::node_metadata:
         node.metadata.push_back(decode_entry(reader.bytes(), place));
         break;
-      default:
-        break;
+      default: break;
     }
   }
   return node;
@@ -250,12 +206,8 @@ Graph decode_graph(std::string_view message, const Place& place, DecodeContext& 
         graph.nodes.push_back(
             decode_node(reader.bytes(), place, size(graph.nodes), context, depth));
         break;
-      case proto::graph_name:
-        graph.name = reader.string();
-        break;
-      case proto::graph_doc_string:
-        graph.doc_string = reader.string();
-        break;
+      case proto::graph_name: graph.name = reader.string(); break;
+      case proto::graph_doc_string: graph.doc_string = reader.string(); break;
       case proto::graph_initializer:
         graph.initializers.push_back(
             decode_tensor(reader.bytes(), place, size(graph.initializers), context));
@@ -279,8 +231,7 @@ Graph decode_graph(std::string_view message, const Place& place, DecodeContext& 
       case proto::graph_metadata:
         graph.metadata.push_back(decode_entry(reader.bytes(), place));
         break;
-      default:
-        break;
+      default: break;
     }
   }
   sort_nodes(graph.nodes, place);

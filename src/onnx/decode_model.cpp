@@ -36,24 +36,12 @@ Function decode_function(std::string_view message, const Place& parent, int64_t 
         place.name = reader.bytes();
         function.name = place.name;
         break;
-      case proto::function_domain:
-        function.domain = normal_domain(reader.bytes());
-        break;
-      case proto::function_overload:
-        function.overload = reader.string();
-        break;
-      case proto::function_doc_string:
-        function.doc_string = reader.string();
-        break;
-      case proto::function_input:
-        function.inputs.push_back(reader.string());
-        break;
-      case proto::function_output:
-        function.outputs.push_back(reader.string());
-        break;
-      case proto::function_attribute:
-        function.attributes.push_back(reader.string());
-        break;
+      case proto::function_domain: function.domain = normal_domain(reader.bytes()); break;
+      case proto::function_overload: function.overload = reader.string(); break;
+      case proto::function_doc_string: function.doc_string = reader.string(); break;
+      case proto::function_input: function.inputs.push_back(reader.string()); break;
+      case proto::function_output: function.outputs.push_back(reader.string()); break;
+      case proto::function_attribute: function.attributes.push_back(reader.string()); break;
       case proto::function_attribute_proto:
         function.attribute_defaults.push_back(
             decode_attribute(reader.bytes(), place, size(function.attribute_defaults), context, 0));
@@ -65,8 +53,7 @@ Function decode_function(std::string_view message, const Place& parent, int64_t 
       case proto::function_opset_import:
         function.opset_import.push_back(decode_import(reader.bytes(), place));
         break;
-      default:
-        break;
+      default: break;
     }
   }
   sort_nodes(function.nodes, place);
@@ -76,27 +63,13 @@ Function decode_function(std::string_view message, const Place& parent, int64_t 
 void read_field(MessageReader& reader, Model& model, bool& has_graph, const Place& file,
                 DecodeContext& context) {
   switch (reader.field()) {
-    case proto::model_ir_version:
-      model.ir_version = reader.int64();
-      break;
-    case proto::model_producer_name:
-      model.producer_name = reader.string();
-      break;
-    case proto::model_producer_version:
-      model.producer_version = reader.string();
-      break;
-    case proto::model_domain:
-      model.domain = reader.string();
-      break;
-    case proto::model_model_version:
-      model.model_version = reader.int64();
-      break;
-    case proto::model_doc_string:
-      model.doc_string = reader.string();
-      break;
-    case proto::model_metadata:
-      model.metadata.push_back(decode_entry(reader.bytes(), file));
-      break;
+    case proto::model_ir_version: model.ir_version = reader.int64(); break;
+    case proto::model_producer_name: model.producer_name = reader.string(); break;
+    case proto::model_producer_version: model.producer_version = reader.string(); break;
+    case proto::model_domain: model.domain = reader.string(); break;
+    case proto::model_model_version: model.model_version = reader.int64(); break;
+    case proto::model_doc_string: model.doc_string = reader.string(); break;
+    case proto::model_metadata: model.metadata.push_back(decode_entry(reader.bytes(), file)); break;
     case proto::model_opset_import:
       model.opset_import.push_back(decode_import(reader.bytes(), file));
       break;
@@ -108,8 +81,7 @@ void read_field(MessageReader& reader, Model& model, bool& has_graph, const Plac
       model.functions.push_back(decode_function(
           reader.bytes(), file, static_cast<int64_t>(model.functions.size()), context));
       break;
-    default:
-      break;
+    default: break;
   }
 }
 

@@ -112,8 +112,7 @@ Initializer decode_sparse_tensor(std::string_view message, const Place& parent, 
       case proto::sparse_dims:
         append_varints(reader.run(WireType::varint), sparse.dims, place);
         break;
-      default:
-        break;
+      default: break;
     }
   }
   place.name = sparse.values.name;

@@ -33,48 +33,33 @@ struct RawTensor {
 uint32_t typed_field(DType dtype) {
   switch (dtype) {
     case DType::f32:
-    case DType::c64:
-      return proto::tensor_float_data;
+    case DType::c64: return proto::tensor_float_data;
     case DType::f64:
-    case DType::c128:
-      return proto::tensor_double_data;
-    case DType::i64:
-      return proto::tensor_int64_data;
+    case DType::c128: return proto::tensor_double_data;
+    case DType::i64: return proto::tensor_int64_data;
     case DType::u32:
-    case DType::u64:
-      return proto::tensor_uint64_data;
-    case DType::string:
-      return proto::tensor_string_data;
-    default:
-      return proto::tensor_int32_data;
+    case DType::u64: return proto::tensor_uint64_data;
+    case DType::string: return proto::tensor_string_data;
+    default: return proto::tensor_int32_data;
   }
 }
 
 std::string_view field_name(uint32_t field) {
   switch (field) {
-    case proto::tensor_float_data:
-      return "float_data";
-    case proto::tensor_double_data:
-      return "double_data";
-    case proto::tensor_int32_data:
-      return "int32_data";
-    case proto::tensor_int64_data:
-      return "int64_data";
-    case proto::tensor_uint64_data:
-      return "uint64_data";
-    default:
-      return "string_data";
+    case proto::tensor_float_data: return "float_data";
+    case proto::tensor_double_data: return "double_data";
+    case proto::tensor_int32_data: return "int32_data";
+    case proto::tensor_int64_data: return "int64_data";
+    case proto::tensor_uint64_data: return "uint64_data";
+    default: return "string_data";
   }
 }
 
 WireType element_wire_type(uint32_t field) {
   switch (field) {
-    case proto::tensor_float_data:
-      return WireType::fixed32;
-    case proto::tensor_double_data:
-      return WireType::fixed64;
-    default:
-      return WireType::varint;
+    case proto::tensor_float_data: return WireType::fixed32;
+    case proto::tensor_double_data: return WireType::fixed64;
+    default: return WireType::varint;
   }
 }
 
@@ -83,21 +68,13 @@ void read_field(MessageReader& reader, RawTensor& tensor, Place& place) {
     case proto::tensor_dims:
       append_varints(reader.run(WireType::varint), tensor.dims, place);
       break;
-    case proto::tensor_data_type:
-      tensor.data_type = reader.int32();
-      break;
+    case proto::tensor_data_type: tensor.data_type = reader.int32(); break;
     case proto::tensor_segment:
       fail_at(ErrorCode::unsupported, place,
               "the tensor is stored in segments; store it whole or as external data");
-    case proto::tensor_name:
-      place.name = reader.bytes();
-      break;
-    case proto::tensor_raw_data:
-      tensor.raw = reader.bytes();
-      break;
-    case proto::tensor_string_data:
-      tensor.strings.push_back(reader.bytes());
-      break;
+    case proto::tensor_name: place.name = reader.bytes(); break;
+    case proto::tensor_raw_data: tensor.raw = reader.bytes(); break;
+    case proto::tensor_string_data: tensor.strings.push_back(reader.bytes()); break;
     case proto::tensor_float_data:
     case proto::tensor_double_data:
     case proto::tensor_int32_data:
@@ -114,8 +91,7 @@ void read_field(MessageReader& reader, RawTensor& tensor, Place& place) {
     case proto::tensor_data_location:
       tensor.is_external = reader.int32() == proto::kDataLocationExternal;
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -205,10 +181,8 @@ Tensor from_typed(DType dtype, const RawTensor& raw, int64_t count, const Place&
     fail_at(place, "{} holds {} numbers where shape {} of {} needs {}; export the model again",
             field_name(field), stored, to_string(raw.dims), onnx_name(dtype), needed);
   Tensor tensor(dtype, raw.dims);
-  if (wire_type == WireType::varint)
-    decode_varints(raw.runs, tensor, place);
-  else
-    decode_fixed(raw.runs, tensor);
+  if (wire_type == WireType::varint) decode_varints(raw.runs, tensor, place);
+  else decode_fixed(raw.runs, tensor);
   return tensor;
 }
 

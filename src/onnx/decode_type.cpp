@@ -10,14 +10,9 @@ Dimension decode_dimension(std::string_view message, const Place& place) {
   MessageReader reader(message, place);
   while (reader.next()) {
     switch (reader.field()) {
-      case proto::dimension_value:
-        dimension.value = reader.int64();
-        break;
-      case proto::dimension_param:
-        dimension.param = reader.string();
-        break;
-      default:
-        break;
+      case proto::dimension_value: dimension.value = reader.int64(); break;
+      case proto::dimension_param: dimension.param = reader.string(); break;
+      default: break;
     }
   }
   if (dimension.value && *dimension.value < 0) dimension.value.reset();
@@ -42,14 +37,9 @@ void decode_tensor_type(std::string_view message, Type& type, const Place& place
   MessageReader reader(message, place);
   while (reader.next()) {
     switch (reader.field()) {
-      case proto::tensor_type_element:
-        type.element = decode_element(reader.int32(), place);
-        break;
-      case proto::tensor_type_shape:
-        type.shape = decode_shape(reader.bytes(), place);
-        break;
-      default:
-        break;
+      case proto::tensor_type_element: type.element = decode_element(reader.int32(), place); break;
+      case proto::tensor_type_shape: type.shape = decode_shape(reader.bytes(), place); break;
+      default: break;
     }
   }
 }
@@ -70,32 +60,21 @@ void decode_map_type(std::string_view message, Type& type, const Place& place, i
   MessageReader reader(message, place);
   while (reader.next()) {
     switch (reader.field()) {
-      case proto::map_type_key:
-        type.element = decode_element(reader.int32(), place);
-        break;
-      case proto::map_type_value:
-        type.nested = decode_nested(reader.bytes(), place, depth);
-        break;
-      default:
-        break;
+      case proto::map_type_key: type.element = decode_element(reader.int32(), place); break;
+      case proto::map_type_value: type.nested = decode_nested(reader.bytes(), place, depth); break;
+      default: break;
     }
   }
 }
 
 Type::Kind kind_of(uint32_t field) {
   switch (field) {
-    case proto::type_tensor:
-      return Type::Kind::tensor;
-    case proto::type_sparse_tensor:
-      return Type::Kind::sparse_tensor;
-    case proto::type_sequence:
-      return Type::Kind::sequence;
-    case proto::type_optional:
-      return Type::Kind::optional;
-    case proto::type_map:
-      return Type::Kind::map;
-    default:
-      return Type::Kind::undefined;
+    case proto::type_tensor: return Type::Kind::tensor;
+    case proto::type_sparse_tensor: return Type::Kind::sparse_tensor;
+    case proto::type_sequence: return Type::Kind::sequence;
+    case proto::type_optional: return Type::Kind::optional;
+    case proto::type_map: return Type::Kind::map;
+    default: return Type::Kind::undefined;
   }
 }
 
@@ -113,10 +92,8 @@ Type decode_type(std::string_view message, const Place& place, int depth) {
     const std::string_view body = reader.bytes();
     if (kind == Type::Kind::tensor || kind == Type::Kind::sparse_tensor)
       decode_tensor_type(body, type, place);
-    else if (kind == Type::Kind::map)
-      decode_map_type(body, type, place, depth);
-    else
-      decode_wrapper_type(body, type, place, depth);
+    else if (kind == Type::Kind::map) decode_map_type(body, type, place, depth);
+    else decode_wrapper_type(body, type, place, depth);
   }
   return type;
 }
@@ -132,17 +109,12 @@ ValueInfo decode_value_info(std::string_view message, const Place& parent, std::
         place.name = reader.bytes();
         info.name = place.name;
         break;
-      case proto::value_info_type:
-        info.type = decode_type(reader.bytes(), place, 0);
-        break;
-      case proto::value_info_doc_string:
-        info.doc_string = reader.string();
-        break;
+      case proto::value_info_type: info.type = decode_type(reader.bytes(), place, 0); break;
+      case proto::value_info_doc_string: info.doc_string = reader.string(); break;
       case proto::value_info_metadata:
         info.metadata.push_back(decode_entry(reader.bytes(), place));
         break;
-      default:
-        break;
+      default: break;
     }
   }
   return info;

@@ -16,14 +16,10 @@ class ValueDecoder {
     switch (kind) {
       case Type::Kind::sparse_tensor:
         return decode_sparse_tensor(message, place, -1, context_).tensor;
-      case Type::Kind::sequence:
-        return decode_sequence(message, place, depth);
-      case Type::Kind::optional:
-        return decode_optional(message, place, depth);
-      case Type::Kind::map:
-        return decode_map(message, place, depth);
-      default:
-        return decode_tensor(message, place, -1, context_).tensor;
+      case Type::Kind::sequence: return decode_sequence(message, place, depth);
+      case Type::Kind::optional: return decode_optional(message, place, depth);
+      case Type::Kind::map: return decode_map(message, place, depth);
+      default: return decode_tensor(message, place, -1, context_).tensor;
     }
   }
 
@@ -31,18 +27,12 @@ class ValueDecoder {
   // Kind of the values in a field of SequenceProto or OptionalProto; undefined: another field.
   static Type::Kind kind_of(uint32_t field) {
     switch (field) {
-      case proto::sequence_tensor:
-        return Type::Kind::tensor;
-      case proto::sequence_sparse_tensor:
-        return Type::Kind::sparse_tensor;
-      case proto::sequence_sequence:
-        return Type::Kind::sequence;
-      case proto::sequence_map:
-        return Type::Kind::map;
-      case proto::sequence_optional:
-        return Type::Kind::optional;
-      default:
-        return Type::Kind::undefined;
+      case proto::sequence_tensor: return Type::Kind::tensor;
+      case proto::sequence_sparse_tensor: return Type::Kind::sparse_tensor;
+      case proto::sequence_sequence: return Type::Kind::sequence;
+      case proto::sequence_map: return Type::Kind::map;
+      case proto::sequence_optional: return Type::Kind::optional;
+      default: return Type::Kind::undefined;
     }
   }
 
@@ -79,20 +69,13 @@ class ValueDecoder {
     MessageReader reader(message, place);
     while (reader.next()) {
       switch (reader.field()) {
-        case proto::map_key_type:
-          key_type = decode_dtype(reader.int32(), place);
-          break;
-        case proto::map_keys:
-          append_varints(reader.run(WireType::varint), integers, place);
-          break;
-        case proto::map_string_keys:
-          strings.push_back(reader.string());
-          break;
+        case proto::map_key_type: key_type = decode_dtype(reader.int32(), place); break;
+        case proto::map_keys: append_varints(reader.run(WireType::varint), integers, place); break;
+        case proto::map_string_keys: strings.push_back(reader.string()); break;
         case proto::map_values:
           map.values = decode_sequence(reader.bytes(), place, depth + 1).elements;
           break;
-        default:
-          break;
+        default: break;
       }
     }
     const bool by_string = key_type == DType::string;

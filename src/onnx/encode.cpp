@@ -109,18 +109,13 @@ void write_map_type(Writer& writer, const Type& type) {
 
 void write_type(Writer& writer, const Type& type) {
   switch (type.kind) {
-    case Type::Kind::undefined:
-      return;
-    case Type::Kind::tensor:
-      return write_tensor_type(writer, proto::type_tensor, type);
+    case Type::Kind::undefined: return;
+    case Type::Kind::tensor: return write_tensor_type(writer, proto::type_tensor, type);
     case Type::Kind::sparse_tensor:
       return write_tensor_type(writer, proto::type_sparse_tensor, type);
-    case Type::Kind::sequence:
-      return write_wrapper_type(writer, proto::type_sequence, type);
-    case Type::Kind::optional:
-      return write_wrapper_type(writer, proto::type_optional, type);
-    case Type::Kind::map:
-      return write_map_type(writer, type);
+    case Type::Kind::sequence: return write_wrapper_type(writer, proto::type_sequence, type);
+    case Type::Kind::optional: return write_wrapper_type(writer, proto::type_optional, type);
+    case Type::Kind::map: return write_map_type(writer, type);
   }
 }
 

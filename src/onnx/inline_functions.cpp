@@ -88,8 +88,7 @@ size_t heap_bytes(const Attribute& attribute) {
   const auto size = [](const auto& value) -> size_t {
     if constexpr (requires { value.size() * sizeof(value[0]); })
       return value.size() * sizeof(value[0]);
-    else
-      return 0;
+    else return 0;
   };
   size_t total = attribute.name.size() + std::visit(size, attribute.value);
   if (const auto* strings = std::get_if<std::vector<std::string>>(&attribute.value))

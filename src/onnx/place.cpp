@@ -9,20 +9,16 @@ std::string escaped(std::string_view text) {
   std::string result;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f)
-      result += fmt::format("\\x{:02x}", byte);
-    else
-      result += c;
+    if (byte < 0x20 || byte == 0x7f) result += fmt::format("\\x{:02x}", byte);
+    else result += c;
   }
   return result;
 }
 
 std::string step(const Place& place) {
   std::string text(place.kind);
-  if (!place.name.empty())
-    text += " " + quoted(place.name);
-  else if (place.index >= 0)
-    text += fmt::format(" {}", place.index);
+  if (!place.name.empty()) text += " " + quoted(place.name);
+  else if (place.index >= 0) text += fmt::format(" {}", place.index);
   if (!place.op_type.empty()) text += " (" + escaped(place.op_type.substr(0, kLongestName)) + ")";
   return text;
 }

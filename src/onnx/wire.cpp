@@ -95,18 +95,10 @@ void MessageReader::expect(WireType type) {
 void MessageReader::skip() {
   unread_ = false;
   switch (wire_type_) {
-    case WireType::varint:
-      varint();
-      return;
-    case WireType::fixed32:
-      take(4);
-      return;
-    case WireType::fixed64:
-      take(8);
-      return;
-    case WireType::length_delimited:
-      take(varint());
-      return;
+    case WireType::varint: varint(); return;
+    case WireType::fixed32: take(4); return;
+    case WireType::fixed64: take(8); return;
+    case WireType::length_delimited: take(varint()); return;
     default:
       fail_at(place_,
               "protobuf field {} has unknown wire type {}; the file is damaged or is no ONNX "

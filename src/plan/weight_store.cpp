@@ -1,11 +1,11 @@
-#include "backend/cpu/weight_store.h"
+#include "plan/weight_store.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "base/check.h"
 
-namespace onrush::cpu {
+namespace onrush {
 
 Tensor WeightStore::get(const std::string& key, const std::function<Tensor()>& make) {
   const std::lock_guard lock(mutex_);
@@ -49,4 +49,4 @@ std::vector<std::string> expression_keys(const Graph& graph) {
   return keys;
 }
 
-}  // namespace onrush::cpu
+}  // namespace onrush

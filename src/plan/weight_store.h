@@ -10,7 +10,7 @@
 #include "ir/graph.h"
 #include <onrush/tensor.h>
 
-namespace onrush::cpu {
+namespace onrush {
 
 // Thread safe.
 class WeightStore {
@@ -36,4 +36,4 @@ class WeightStore {
 // constants only; empty for others.
 std::vector<std::string> expression_keys(const Graph& graph);
 
-}  // namespace onrush::cpu
+}  // namespace onrush

@@ -14,24 +14,18 @@ namespace onrush::reference {
 // Integer arithmetic modulo 2^64; signed overflow is undefined in C++, so it goes by uint64_t.
 template <class T>
 T add(T a, T b) {
-  if constexpr (std::floating_point<T>)
-    return a + b;
-  else
-    return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  if constexpr (std::floating_point<T>) return a + b;
+  else return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
 }
 template <class T>
 T subtract(T a, T b) {
-  if constexpr (std::floating_point<T>)
-    return a - b;
-  else
-    return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+  if constexpr (std::floating_point<T>) return a - b;
+  else return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
 template <class T>
 T multiply(T a, T b) {
-  if constexpr (std::floating_point<T>)
-    return a * b;
-  else
-    return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  if constexpr (std::floating_point<T>) return a * b;
+  else return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }
 
 template <class T>
@@ -59,16 +53,11 @@ bool sorts_before(T a, T b) {
 template <class A, class F>
 decltype(auto) visit_reduction(ReduceKind kind, DType dtype, F&& f) {
   switch (kind) {
-    case ReduceKind::sum:
-      return f([](A a, A b) { return add(a, b); }, A{0});
-    case ReduceKind::product:
-      return f([](A a, A b) { return multiply(a, b); }, A{1});
-    case ReduceKind::max:
-      return f([](A a, A b) { return maximum(a, b); }, lowest<A>(dtype));
-    case ReduceKind::min:
-      return f([](A a, A b) { return minimum(a, b); }, highest<A>(dtype));
-    default:
-      internal_error("argmax and argmin are not folds of one value");
+    case ReduceKind::sum: return f([](A a, A b) { return add(a, b); }, A{0});
+    case ReduceKind::product: return f([](A a, A b) { return multiply(a, b); }, A{1});
+    case ReduceKind::max: return f([](A a, A b) { return maximum(a, b); }, lowest<A>(dtype));
+    case ReduceKind::min: return f([](A a, A b) { return minimum(a, b); }, highest<A>(dtype));
+    default: internal_error("argmax and argmin are not folds of one value");
   }
 }
 

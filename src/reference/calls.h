@@ -34,14 +34,16 @@
 //                        false; blanks around are ignored
 //   string_place         x [...], keys [k] -> i64 [...]: the place of the last key equal to the
 //                        element, -1 if there is none
-//   tree_ensemble        x [n, f] of f32 or f64 -> [n, targets] of x's dtype. i64 targets, aggregate
+//   tree_ensemble        x [n, f] of f32 or f64 -> [n, targets] of x's dtype. i64 targets,
+//   aggregate
 //                        (0 average, 1 sum, 2 min, 3 max over the trees). Nodes: i64 modes (0 <=,
 //                        1 <, 2 >=, 3 >, 4 ==, 5 !=, 6 member), features, yes, no, tracks_missing
 //                        (a NaN goes to yes), f64 thresholds; members [member_begin[i],
 //                        member_begin[i + 1]) belong to node i. yes, no and roots [trees] name a
 //                        node, or a leaf as ~leaf, whose votes are vote_targets, vote_weights
 //                        [leaf_begin[i], leaf_begin[i + 1])
-//   couple_probabilities x f32 [n, pairs]: of each pair of classes (0, 1), (0, 2) ... (1, 2) ... the
+//   couple_probabilities x f32 [n, pairs]: of each pair of classes (0, 1), (0, 2) ... (1, 2) ...
+//   the
 //                        probability of the first -> f32 [n, classes] (Wu, Lin and Weng, 2004)
 //
 // ONNX's operators of these names say the rest. All throw Error{invalid_argument} for data that

@@ -86,10 +86,8 @@ class CaseMap {
     for (size_t at = 0; at < text.size();) {
       const size_t length = std::min(sequence_length(text[at]), text.size() - at);
       const uint32_t code = decode(text, at, length), mapped = convert(code, upper);
-      if (mapped == code)
-        result.append(text, at, length);  // broken UTF-8 stays as it is
-      else
-        append(result, mapped);
+      if (mapped == code) result.append(text, at, length);  // broken UTF-8 stays as it is
+      else append(result, mapped);
       at += length;
     }
     return result;

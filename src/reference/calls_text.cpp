@@ -92,10 +92,8 @@ CallResults cast_to_string(const CallArguments& arguments) {
   visit_compute(x.dtype(), [&]<class T>() {
     const std::vector<T> values = load_all<T>(x);
     for (size_t i = 0; i < values.size(); ++i) {
-      if constexpr (std::floating_point<T>)
-        out.strings()[i] = to_text(x.dtype(), values[i]);
-      else
-        out.strings()[i] = std::to_string(values[i]);
+      if constexpr (std::floating_point<T>) out.strings()[i] = to_text(x.dtype(), values[i]);
+      else out.strings()[i] = std::to_string(values[i]);
     }
   });
   return {out};

@@ -12,10 +12,8 @@ namespace onrush::reference {
 // Calls f.operator()<A>() with the type in which products of `dtype` are summed.
 template <class F>
 void visit_products(DType dtype, F&& f) {
-  if (is_float(dtype))
-    f.template operator()<double>();
-  else
-    f.template operator()<uint64_t>();
+  if (is_float(dtype)) f.template operator()<double>();
+  else f.template operator()<uint64_t>();
 }
 
 // Sums of integers are signed when they become a float or a wider integer.

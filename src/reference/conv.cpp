@@ -99,10 +99,8 @@ void convolve(const Extents& e, const std::vector<AxisMap>& maps, const A* image
     patches.clear();
     for (int64_t row = 0; row < rows; ++row) {
       walk_places(maps, begin + row, [&](int64_t pixel) {
-        if (pixel < 0)
-          patches.insert(patches.end(), static_cast<size_t>(e.group_channels), A{0});
-        else
-          patches.insert(patches.end(), image + pixel, image + pixel + e.group_channels);
+        if (pixel < 0) patches.insert(patches.end(), static_cast<size_t>(e.group_channels), A{0});
+        else patches.insert(patches.end(), image + pixel, image + pixel + e.group_channels);
       });
     }
     sums.assign(static_cast<size_t>(rows * e.group_outputs), A{0});

@@ -44,34 +44,21 @@ void store_as(std::span<const T> values, Tensor& tensor, int64_t begin, F encode
 template <class T>
 void load(const Tensor& tensor, int64_t begin, std::span<T> values) {
   switch (tensor.dtype()) {
-    case DType::f32:
-      return load_plain<float>(tensor, begin, values);
-    case DType::f64:
-      return load_plain<double>(tensor, begin, values);
-    case DType::i8:
-      return load_plain<int8_t>(tensor, begin, values);
-    case DType::i16:
-      return load_plain<int16_t>(tensor, begin, values);
-    case DType::i32:
-      return load_plain<int32_t>(tensor, begin, values);
-    case DType::i64:
-      return load_plain<int64_t>(tensor, begin, values);
-    case DType::u8:
-      return load_plain<uint8_t>(tensor, begin, values);
-    case DType::u16:
-      return load_plain<uint16_t>(tensor, begin, values);
-    case DType::u32:
-      return load_plain<uint32_t>(tensor, begin, values);
-    case DType::u64:
-      return load_plain<uint64_t>(tensor, begin, values);
+    case DType::f32: return load_plain<float>(tensor, begin, values);
+    case DType::f64: return load_plain<double>(tensor, begin, values);
+    case DType::i8: return load_plain<int8_t>(tensor, begin, values);
+    case DType::i16: return load_plain<int16_t>(tensor, begin, values);
+    case DType::i32: return load_plain<int32_t>(tensor, begin, values);
+    case DType::i64: return load_plain<int64_t>(tensor, begin, values);
+    case DType::u8: return load_plain<uint8_t>(tensor, begin, values);
+    case DType::u16: return load_plain<uint16_t>(tensor, begin, values);
+    case DType::u32: return load_plain<uint32_t>(tensor, begin, values);
+    case DType::u64: return load_plain<uint64_t>(tensor, begin, values);
     case DType::boolean:
       return load_as<uint8_t>(tensor, begin, values, [](uint8_t x) { return x != 0; });
-    case DType::f16:
-      return load_as<uint16_t>(tensor, begin, values, f16_to_f32);
-    case DType::bf16:
-      return load_as<uint16_t>(tensor, begin, values, bf16_to_f32);
-    default:
-      break;
+    case DType::f16: return load_as<uint16_t>(tensor, begin, values, f16_to_f32);
+    case DType::bf16: return load_as<uint16_t>(tensor, begin, values, bf16_to_f32);
+    default: break;
   }
   const DType dtype = tensor.dtype();
   internal_check(is_float(dtype) || is_integer(dtype), "only numbers are loaded");
@@ -83,26 +70,16 @@ template <class T>
 void store(std::span<const T> values, Tensor& tensor, int64_t begin, bool saturate) {
   const auto integer = [](T x) { return convert<int64_t>(x); };
   switch (tensor.dtype()) {
-    case DType::f32:
-      return store_as<float>(values, tensor, begin, convert<float, T>);
-    case DType::f64:
-      return store_as<double>(values, tensor, begin, convert<double, T>);
-    case DType::i8:
-      return store_as<int8_t>(values, tensor, begin, integer);
-    case DType::i16:
-      return store_as<int16_t>(values, tensor, begin, integer);
-    case DType::i32:
-      return store_as<int32_t>(values, tensor, begin, integer);
-    case DType::i64:
-      return store_as<int64_t>(values, tensor, begin, integer);
-    case DType::u8:
-      return store_as<uint8_t>(values, tensor, begin, integer);
-    case DType::u16:
-      return store_as<uint16_t>(values, tensor, begin, integer);
-    case DType::u32:
-      return store_as<uint32_t>(values, tensor, begin, integer);
-    case DType::u64:
-      return store_as<uint64_t>(values, tensor, begin, convert<uint64_t, T>);
+    case DType::f32: return store_as<float>(values, tensor, begin, convert<float, T>);
+    case DType::f64: return store_as<double>(values, tensor, begin, convert<double, T>);
+    case DType::i8: return store_as<int8_t>(values, tensor, begin, integer);
+    case DType::i16: return store_as<int16_t>(values, tensor, begin, integer);
+    case DType::i32: return store_as<int32_t>(values, tensor, begin, integer);
+    case DType::i64: return store_as<int64_t>(values, tensor, begin, integer);
+    case DType::u8: return store_as<uint8_t>(values, tensor, begin, integer);
+    case DType::u16: return store_as<uint16_t>(values, tensor, begin, integer);
+    case DType::u32: return store_as<uint32_t>(values, tensor, begin, integer);
+    case DType::u64: return store_as<uint64_t>(values, tensor, begin, convert<uint64_t, T>);
     case DType::boolean:
       return store_as<uint8_t>(values, tensor, begin, [](T x) { return x != 0; });
     case DType::f16:
@@ -111,8 +88,7 @@ void store(std::span<const T> values, Tensor& tensor, int64_t begin, bool satura
     case DType::bf16:
       return store_as<uint16_t>(values, tensor, begin,
                                 [](T x) { return f32_to_bf16(convert<float>(x)); });
-    default:
-      break;
+    default: break;
   }
   for (size_t i = 0; i < values.size(); ++i)
     store_odd(tensor.dtype(), tensor.data(), begin + static_cast<int64_t>(i), values[i], saturate);

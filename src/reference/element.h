@@ -36,18 +36,12 @@ template <class F>
 decltype(auto) visit_storage(DType dtype, F&& f) {
   if (dtype == DType::string) return f.template operator()<std::string>();
   switch (bits(dtype)) {
-    case 8:
-      return f.template operator()<uint8_t>();
-    case 16:
-      return f.template operator()<uint16_t>();
-    case 32:
-      return f.template operator()<uint32_t>();
-    case 64:
-      return f.template operator()<uint64_t>();
-    case 128:
-      return f.template operator()<Bytes16>();
-    default:
-      internal_error(fmt::format("{} elements have no address", name(dtype)));
+    case 8: return f.template operator()<uint8_t>();
+    case 16: return f.template operator()<uint16_t>();
+    case 32: return f.template operator()<uint32_t>();
+    case 64: return f.template operator()<uint64_t>();
+    case 128: return f.template operator()<Bytes16>();
+    default: internal_error(fmt::format("{} elements have no address", name(dtype)));
   }
 }
 

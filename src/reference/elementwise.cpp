@@ -51,60 +51,34 @@ T sigmoid(T x) {  // through f64, where f32 keeps its relative precision at both
 template <std::floating_point T>
 void unary(Op op, const Tensor& x, Tensor& out) {
   switch (op) {
-    case Op::neg:
-      return map<T>(x, out, [](T v) { return -v; });
-    case Op::abs:
-      return map<T>(x, out, [](T v) { return std::fabs(v); });
+    case Op::neg: return map<T>(x, out, [](T v) { return -v; });
+    case Op::abs: return map<T>(x, out, [](T v) { return std::fabs(v); });
     case Op::sign:
       return map<T>(x, out, [](T v) { return is_nan(v) ? v : static_cast<T>((v > 0) - (v < 0)); });
-    case Op::ceil:
-      return map<T>(x, out, [](T v) { return std::ceil(v); });
-    case Op::floor:
-      return map<T>(x, out, [](T v) { return std::floor(v); });
-    case Op::round:
-      return map<T>(x, out, [](T v) { return std::nearbyint(v); });
-    case Op::trunc:
-      return map<T>(x, out, [](T v) { return std::trunc(v); });
-    case Op::sqrt:
-      return map<T>(x, out, [](T v) { return std::sqrt(v); });
-    case Op::exp:
-      return map<T>(x, out, [](T v) { return std::exp(v); });
-    case Op::expm1:
-      return map<T>(x, out, [](T v) { return std::expm1(v); });
-    case Op::log:
-      return map<T>(x, out, [](T v) { return std::log(v); });
-    case Op::log1p:
-      return map<T>(x, out, [](T v) { return std::log1p(v); });
-    case Op::sin:
-      return map<T>(x, out, [](T v) { return std::sin(v); });
-    case Op::cos:
-      return map<T>(x, out, [](T v) { return std::cos(v); });
-    case Op::tan:
-      return map<T>(x, out, [](T v) { return std::tan(v); });
-    case Op::asin:
-      return map<T>(x, out, [](T v) { return std::asin(v); });
-    case Op::acos:
-      return map<T>(x, out, [](T v) { return std::acos(v); });
-    case Op::atan:
-      return map<T>(x, out, [](T v) { return std::atan(v); });
-    case Op::sinh:
-      return map<T>(x, out, [](T v) { return std::sinh(v); });
-    case Op::cosh:
-      return map<T>(x, out, [](T v) { return std::cosh(v); });
-    case Op::tanh:
-      return map<T>(x, out, [](T v) { return std::tanh(v); });
-    case Op::asinh:
-      return map<T>(x, out, [](T v) { return std::asinh(v); });
-    case Op::acosh:
-      return map<T>(x, out, [](T v) { return std::acosh(v); });
-    case Op::atanh:
-      return map<T>(x, out, [](T v) { return std::atanh(v); });
-    case Op::erf:
-      return map<T>(x, out, [](T v) { return std::erf(v); });
-    case Op::sigmoid:
-      return map<T>(x, out, [](T v) { return sigmoid(v); });
-    default:
-      undefined_for(op, x.dtype());
+    case Op::ceil: return map<T>(x, out, [](T v) { return std::ceil(v); });
+    case Op::floor: return map<T>(x, out, [](T v) { return std::floor(v); });
+    case Op::round: return map<T>(x, out, [](T v) { return std::nearbyint(v); });
+    case Op::trunc: return map<T>(x, out, [](T v) { return std::trunc(v); });
+    case Op::sqrt: return map<T>(x, out, [](T v) { return std::sqrt(v); });
+    case Op::exp: return map<T>(x, out, [](T v) { return std::exp(v); });
+    case Op::expm1: return map<T>(x, out, [](T v) { return std::expm1(v); });
+    case Op::log: return map<T>(x, out, [](T v) { return std::log(v); });
+    case Op::log1p: return map<T>(x, out, [](T v) { return std::log1p(v); });
+    case Op::sin: return map<T>(x, out, [](T v) { return std::sin(v); });
+    case Op::cos: return map<T>(x, out, [](T v) { return std::cos(v); });
+    case Op::tan: return map<T>(x, out, [](T v) { return std::tan(v); });
+    case Op::asin: return map<T>(x, out, [](T v) { return std::asin(v); });
+    case Op::acos: return map<T>(x, out, [](T v) { return std::acos(v); });
+    case Op::atan: return map<T>(x, out, [](T v) { return std::atan(v); });
+    case Op::sinh: return map<T>(x, out, [](T v) { return std::sinh(v); });
+    case Op::cosh: return map<T>(x, out, [](T v) { return std::cosh(v); });
+    case Op::tanh: return map<T>(x, out, [](T v) { return std::tanh(v); });
+    case Op::asinh: return map<T>(x, out, [](T v) { return std::asinh(v); });
+    case Op::acosh: return map<T>(x, out, [](T v) { return std::acosh(v); });
+    case Op::atanh: return map<T>(x, out, [](T v) { return std::atanh(v); });
+    case Op::erf: return map<T>(x, out, [](T v) { return std::erf(v); });
+    case Op::sigmoid: return map<T>(x, out, [](T v) { return sigmoid(v); });
+    default: undefined_for(op, x.dtype());
   }
 }
 
@@ -112,22 +86,18 @@ template <std::integral T>
 void unary(Op op, const Tensor& x, Tensor& out) {
   const bool boolean = x.dtype() == DType::boolean;
   switch (op) {
-    case Op::neg:
-      return map<T>(x, out, [](T v) { return subtract<T>(0, v); });
-    case Op::abs:
-      return map<T>(x, out, [](T v) { return v > 0 ? v : subtract<T>(0, v); });
+    case Op::neg: return map<T>(x, out, [](T v) { return subtract<T>(0, v); });
+    case Op::abs: return map<T>(x, out, [](T v) { return v > 0 ? v : subtract<T>(0, v); });
     case Op::sign:
       return map<T>(x, out, [](T v) { return v > 0 ? T{1} : static_cast<T>(v == 0 ? 0 : -1); });
     case Op::ceil:
     case Op::floor:
     case Op::round:
-    case Op::trunc:
-      return map<T>(x, out, [](T v) { return v; });
+    case Op::trunc: return map<T>(x, out, [](T v) { return v; });
     case Op::bit_not:
       return boolean ? map<T>(x, out, [](T v) { return v ^ 1; })
                      : map<T>(x, out, [](T v) { return static_cast<T>(~v); });
-    default:
-      undefined_for(op, x.dtype());
+    default: undefined_for(op, x.dtype());
   }
 }
 
@@ -177,42 +147,27 @@ T shift_right(T a, T count) {
 template <std::floating_point T>
 void arithmetic(Op op, const Tensor& x, const Tensor& y, Tensor& out) {
   switch (op) {
-    case Op::div:
-      return map<T>(x, y, out, [](T a, T b) { return a / b; });
-    case Op::rem:
-      return map<T>(x, y, out, [](T a, T b) { return std::fmod(a, b); });
-    case Op::mod:
-      return map<T>(x, y, out, [](T a, T b) { return floor_mod(a, b); });
-    case Op::pow:
-      return map<T>(x, y, out, [](T a, T b) { return std::pow(a, b); });
-    default:
-      undefined_for(op, x.dtype());
+    case Op::div: return map<T>(x, y, out, [](T a, T b) { return a / b; });
+    case Op::rem: return map<T>(x, y, out, [](T a, T b) { return std::fmod(a, b); });
+    case Op::mod: return map<T>(x, y, out, [](T a, T b) { return floor_mod(a, b); });
+    case Op::pow: return map<T>(x, y, out, [](T a, T b) { return std::pow(a, b); });
+    default: undefined_for(op, x.dtype());
   }
 }
 
 template <std::integral T>
 void arithmetic(Op op, const Tensor& x, const Tensor& y, Tensor& out) {
   switch (op) {
-    case Op::div:
-      return map<T>(x, y, out, [](T a, T b) { return divide(a, b); });
-    case Op::rem:
-      return map<T>(x, y, out, [](T a, T b) { return remainder(a, b); });
-    case Op::mod:
-      return map<T>(x, y, out, [](T a, T b) { return floor_mod(a, b); });
-    case Op::pow:
-      return map<T>(x, y, out, [](T a, T b) { return power(a, b); });
-    case Op::bit_and:
-      return map<T>(x, y, out, [](T a, T b) { return a & b; });
-    case Op::bit_or:
-      return map<T>(x, y, out, [](T a, T b) { return a | b; });
-    case Op::bit_xor:
-      return map<T>(x, y, out, [](T a, T b) { return a ^ b; });
-    case Op::shift_left:
-      return map<T>(x, y, out, [](T a, T b) { return shift_left(a, b); });
-    case Op::shift_right:
-      return map<T>(x, y, out, [](T a, T b) { return shift_right(a, b); });
-    default:
-      undefined_for(op, x.dtype());
+    case Op::div: return map<T>(x, y, out, [](T a, T b) { return divide(a, b); });
+    case Op::rem: return map<T>(x, y, out, [](T a, T b) { return remainder(a, b); });
+    case Op::mod: return map<T>(x, y, out, [](T a, T b) { return floor_mod(a, b); });
+    case Op::pow: return map<T>(x, y, out, [](T a, T b) { return power(a, b); });
+    case Op::bit_and: return map<T>(x, y, out, [](T a, T b) { return a & b; });
+    case Op::bit_or: return map<T>(x, y, out, [](T a, T b) { return a | b; });
+    case Op::bit_xor: return map<T>(x, y, out, [](T a, T b) { return a ^ b; });
+    case Op::shift_left: return map<T>(x, y, out, [](T a, T b) { return shift_left(a, b); });
+    case Op::shift_right: return map<T>(x, y, out, [](T a, T b) { return shift_right(a, b); });
+    default: undefined_for(op, x.dtype());
   }
 }
 
@@ -220,24 +175,15 @@ template <class T>
 void binary(Op op, const Tensor& x, const Tensor& y, Tensor& out) {
   const auto truth = [](bool value) { return uint64_t{value}; };
   switch (op) {
-    case Op::add:
-      return map<T>(x, y, out, [](T a, T b) { return add(a, b); });
-    case Op::sub:
-      return map<T>(x, y, out, [](T a, T b) { return subtract(a, b); });
-    case Op::mul:
-      return map<T>(x, y, out, [](T a, T b) { return multiply(a, b); });
-    case Op::min:
-      return map<T>(x, y, out, [](T a, T b) { return minimum(a, b); });
-    case Op::max:
-      return map<T>(x, y, out, [](T a, T b) { return maximum(a, b); });
-    case Op::equal:
-      return map<T>(x, y, out, [&](T a, T b) { return truth(a == b); });
-    case Op::less:
-      return map<T>(x, y, out, [&](T a, T b) { return truth(a < b); });
-    case Op::less_equal:
-      return map<T>(x, y, out, [&](T a, T b) { return truth(a <= b); });
-    default:
-      return arithmetic<T>(op, x, y, out);
+    case Op::add: return map<T>(x, y, out, [](T a, T b) { return add(a, b); });
+    case Op::sub: return map<T>(x, y, out, [](T a, T b) { return subtract(a, b); });
+    case Op::mul: return map<T>(x, y, out, [](T a, T b) { return multiply(a, b); });
+    case Op::min: return map<T>(x, y, out, [](T a, T b) { return minimum(a, b); });
+    case Op::max: return map<T>(x, y, out, [](T a, T b) { return maximum(a, b); });
+    case Op::equal: return map<T>(x, y, out, [&](T a, T b) { return truth(a == b); });
+    case Op::less: return map<T>(x, y, out, [&](T a, T b) { return truth(a < b); });
+    case Op::less_equal: return map<T>(x, y, out, [&](T a, T b) { return truth(a <= b); });
+    default: return arithmetic<T>(op, x, y, out);
   }
 }
 
@@ -269,12 +215,9 @@ Tensor evaluate_elementwise(const Node& node, Operands operands) {
     if (node.op == Op::cast)
       map<T>(
           x, out, [](T v) { return v; }, node.as<CastAttr>().saturate);
-    else if (node.op == Op::is_nan)
-      map<T>(x, out, [](T v) { return uint64_t{is_nan(v)}; });
-    else if (operands.size() == 1)
-      unary<T>(node.op, x, out);
-    else
-      binary<T>(node.op, x, operands[1], out);
+    else if (node.op == Op::is_nan) map<T>(x, out, [](T v) { return uint64_t{is_nan(v)}; });
+    else if (operands.size() == 1) unary<T>(node.op, x, out);
+    else binary<T>(node.op, x, operands[1], out);
   });
   return out;
 }

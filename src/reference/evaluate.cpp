@@ -28,34 +28,20 @@ std::vector<Tensor> dispatch(const Node& node, Operands operands, const SizeFunc
     case Op::constant:
     case Op::dims:
     case Op::iota:
-    case Op::random_bits:
-      return {evaluate_source(node, size)};
-    case Op::bitcast:
-      return {evaluate_elementwise(node, operands)};
-    case Op::reduce:
-      return {evaluate_reduce(node, operands[0], size)};
-    case Op::window:
-      return {evaluate_window(node, operands[0], size)};
-    case Op::scan:
-      return {evaluate_scan(node, operands[0])};
-    case Op::sort:
-      return evaluate_sort(node, operands[0], size);
-    case Op::gather:
-      return {evaluate_gather(node, operands, size)};
-    case Op::scatter:
-      return {evaluate_scatter(node, operands)};
-    case Op::dot:
-      return {evaluate_dot(node, operands, size)};
-    case Op::conv:
-      return {evaluate_conv(node, operands, size)};
-    case Op::loop:
-      return evaluate_loop(node, operands, size);
-    case Op::call:
-      return run_call(node.as<CallAttr>(), operands);
-    case Op::get:
-      return {operands[static_cast<size_t>(node.as<GetAttr>().index)]};
-    default:
-      internal_error(fmt::format("{} cannot be evaluated", name(node.op)));
+    case Op::random_bits: return {evaluate_source(node, size)};
+    case Op::bitcast: return {evaluate_elementwise(node, operands)};
+    case Op::reduce: return {evaluate_reduce(node, operands[0], size)};
+    case Op::window: return {evaluate_window(node, operands[0], size)};
+    case Op::scan: return {evaluate_scan(node, operands[0])};
+    case Op::sort: return evaluate_sort(node, operands[0], size);
+    case Op::gather: return {evaluate_gather(node, operands, size)};
+    case Op::scatter: return {evaluate_scatter(node, operands)};
+    case Op::dot: return {evaluate_dot(node, operands, size)};
+    case Op::conv: return {evaluate_conv(node, operands, size)};
+    case Op::loop: return evaluate_loop(node, operands, size);
+    case Op::call: return run_call(node.as<CallAttr>(), operands);
+    case Op::get: return {operands[static_cast<size_t>(node.as<GetAttr>().index)]};
+    default: internal_error(fmt::format("{} cannot be evaluated", name(node.op)));
   }
 }
 

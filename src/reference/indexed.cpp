@@ -56,16 +56,11 @@ Tensor scatter_set(const ScatterAttr& attr, const Tensor& data, const Tensor& up
 
 ReduceKind reduction_of(ScatterKind kind) {
   switch (kind) {
-    case ScatterKind::add:
-      return ReduceKind::sum;
-    case ScatterKind::mul:
-      return ReduceKind::product;
-    case ScatterKind::max:
-      return ReduceKind::max;
-    case ScatterKind::min:
-      return ReduceKind::min;
-    case ScatterKind::set:
-      break;
+    case ScatterKind::add: return ReduceKind::sum;
+    case ScatterKind::mul: return ReduceKind::product;
+    case ScatterKind::max: return ReduceKind::max;
+    case ScatterKind::min: return ReduceKind::min;
+    case ScatterKind::set: break;
   }
   internal_error("a scatter that sets does not reduce");
 }

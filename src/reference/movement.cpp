@@ -86,20 +86,16 @@ Tensor move(const Node& node, Operands operands, const SizeFunction& size) {
   const Tensor& x = operands[0];
   Shape shape = shape_of(std::get<TensorType>(node.type).shape, size);
   switch (node.op) {
-    case Op::transpose:
-      return transpose(x, node.as<TransposeAttr>().permutation);
+    case Op::transpose: return transpose(x, node.as<TransposeAttr>().permutation);
     case Op::broadcast: {
       Strides strides = broadcast_strides(x.shape(), shape.size());
       return strided(x, std::move(shape), 0, std::move(strides));
     }
-    case Op::slice:
-      return slice(x, node.as<SliceAttr>(), size);
+    case Op::slice: return slice(x, node.as<SliceAttr>(), size);
     case Op::pad:
       return pad(x, operands[1], shape_of(node.as<PadAttr>().low, size), std::move(shape));
-    case Op::concat:
-      return concat(operands, node.as<ConcatAttr>().axis, std::move(shape));
-    default:
-      internal_error("not a movement");
+    case Op::concat: return concat(operands, node.as<ConcatAttr>().axis, std::move(shape));
+    default: internal_error("not a movement");
   }
 }
 

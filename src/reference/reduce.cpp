@@ -63,10 +63,8 @@ Tensor evaluate_reduce(const Node& node, const Tensor& x, const SizeFunction& si
   for (int axis : attr.axes) to_result[static_cast<size_t>(axis)] = 0;
   visit_compute(x.dtype(), [&]<class T>() {
     using A = Accumulator<T>;
-    if (is_arg(attr.kind))
-      store<int64_t>(find<T>(attr, x, out, to_result), out, 0);
-    else
-      store<A>(fold<A>(attr, x, out, to_result), out, 0);
+    if (is_arg(attr.kind)) store<int64_t>(find<T>(attr, x, out, to_result), out, 0);
+    else store<A>(fold<A>(attr, x, out, to_result), out, 0);
   });
   return out;
 }

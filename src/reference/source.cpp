@@ -37,16 +37,11 @@ Tensor random(const Node& node, const SizeFunction& size) {
 
 Tensor evaluate_source(const Node& node, const SizeFunction& size) {
   switch (node.op) {
-    case Op::constant:
-      return node.as<ConstantAttr>().tensor;
-    case Op::dims:
-      return dims(node, size);
-    case Op::iota:
-      return iota(node, size);
-    case Op::random_bits:
-      return random(node, size);
-    default:
-      internal_error("not a source with a value");
+    case Op::constant: return node.as<ConstantAttr>().tensor;
+    case Op::dims: return dims(node, size);
+    case Op::iota: return iota(node, size);
+    case Op::random_bits: return random(node, size);
+    default: internal_error("not a source with a value");
   }
 }
 

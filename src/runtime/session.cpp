@@ -2,6 +2,7 @@
 #include <set>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "backend/reference/reference_backend.h"
 #include "base/check.h"
 #include "onnx/decode.h"
@@ -54,13 +55,23 @@ const Argument* find(const std::vector<Argument>& arguments, const std::string& 
   return found == arguments.end() ? nullptr : &*found;
 }
 
+// "cuda" is device 0, "cuda:N" device N.
+std::optional<int> cuda_ordinal(const std::string& device) {
+  if (device == "cuda") return 0;
+  if (!device.starts_with("cuda:") || device.size() < 6 || device.size() > 8) return std::nullopt;
+  if (device.find_first_not_of("0123456789", 5) != std::string::npos) return std::nullopt;
+  return std::stoi(device.substr(5));
+}
+
 std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
   if (options.device == "reference") return make_reference_backend();
   if (options.device == "cpu")
-    return make_cpu_backend(
-        {options.threads, options.optimization_level > 0, options.memory_limit,
+    return make_cpu_backend({options.threads, options.optimization_level > 0, options.memory_limit,
                              options.precision == Precision::bf16});
-  fail(ErrorCode::invalid_argument, "unknown device '{}': use \"cpu\" or \"reference\"",
+  if (const auto ordinal = cuda_ordinal(options.device))
+    return make_cuda_backend({*ordinal, options.optimization_level > 0, options.memory_limit});
+  fail(ErrorCode::invalid_argument,
+       "unknown device '{}': use \"cpu\", \"cuda\", \"cuda:1\" ... or \"reference\"",
        options.device);
 }
 
@@ -77,7 +88,7 @@ Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(s
     initialized.insert(initializer.name);
   }
   for (const auto& input : model_.graph.inputs)
-    if (!initialized.contains(input.name)) inputs_.push_back(argument(input));
+    (initialized.contains(input.name) ? overridable_ : inputs_).push_back(argument(input));
   for (const auto& output : model_.graph.outputs) outputs_.push_back(argument(output));
   for (const auto& [key, value] : model_.metadata) metadata_[key] = value;
   main_ = std::make_unique<Scope>(shared_, model_.graph);
@@ -85,12 +96,10 @@ Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(s
 
 void Session::Impl::check_input(const std::string& name, const Value& value) const {
   const Argument* argument = find(inputs_, name);
-  if (!argument) {
-    for (const auto& input : model_.graph.inputs)
-      if (input.name == name) return;  // overrides an initializer
+  if (!argument) argument = find(overridable_, name);
+  if (!argument)
     fail(ErrorCode::invalid_argument, "the model has no input '{}'; it has {}", name,
          names(inputs_));
-  }
   if (argument->dtype == DType::undefined) return;
   if (!value.is_tensor()) fail(ErrorCode::invalid_argument, "input '{}' must be a tensor", name);
   const Tensor& tensor = value.tensor();

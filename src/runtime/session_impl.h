@@ -15,6 +15,8 @@ class Session::Impl {
                          const RunOptions& options);
   const std::vector<Argument>& inputs() const { return inputs_; }
   const std::vector<Argument>& outputs() const { return outputs_; }
+  // Inputs that have a default: an initializer of the same name.
+  const std::vector<Argument>& overridable_initializers() const { return overridable_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const onnx::Model& model() const { return model_; }
   const Scope& main_scope() const { return *main_; }
@@ -27,7 +29,7 @@ class Session::Impl {
   ScopeShared shared_;
   std::unique_ptr<Scope> main_;
   Environment constants_;
-  std::vector<Argument> inputs_, outputs_;
+  std::vector<Argument> inputs_, outputs_, overridable_;
   std::map<std::string, std::string> metadata_;
 };
 

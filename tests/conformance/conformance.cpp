@@ -160,7 +160,11 @@ void check_case(const fs::path& folder, const std::string& device) {
   options.device = device;
   options.threads = 2;
   const onnx::Model model = onnx::load((folder / "model.onnx").string());
-  const Session session = Session::load((folder / "model.onnx").string(), options);
+  // The session before is kept until now: a device's context costs much to open anew.
+  static std::unique_ptr<Session> kept;
+  auto next = std::make_unique<Session>(Session::load((folder / "model.onnx").string(), options));
+  kept = std::move(next);
+  const Session& session = *kept;
   for (const fs::path& data_set : sorted_files(folder, "test_data_set_"))
     check_data_set(session, model, data_set, tolerance_of(folder));
 }

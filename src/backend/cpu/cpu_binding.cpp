@@ -2,25 +2,15 @@
 
 #include <algorithm>
 #include <map>
-#include <random>
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/tile_kernel.h"
 #include "base/check.h"
-#include "plan/memory.h"
+#include "plan/placement.h"
 #include "reference/evaluate.h"
 
 namespace onrush::cpu {
 namespace {
-
-// Where the bytes of a value are during a run.
-struct Place {
-  enum class Kind : uint8_t { none, fixed, input, output, arena, tensor };
-  Kind kind = Kind::none;
-  int index = 0;         // input, output, tensor
-  int64_t offset = 0;    // arena
-  void* data = nullptr;  // fixed
-};
 
 // A step at concrete sizes.
 struct BoundStep {
@@ -29,33 +19,19 @@ struct BoundStep {
   std::vector<std::vector<Place>> loop_buffers;  // by kernel
   std::unique_ptr<ContractionKernel> contraction;
   std::vector<Place> lhs, rhs, epilogue;
-  Place packed;  // workspace of the right operand, if it is packed in every run
+  const Tensor* packed = nullptr;  // the right operand, if it is known
+  Place workspace;                 // where it is packed in every run, if not
 };
-
-Shape concrete(const Dims& dims, const SizeTable& sizes) {
-  Shape shape;
-  for (Dim dim : dims) shape.push_back(sizes(dim));
-  return shape;
-}
-
-// Random numbers that are not seeded by the model differ from run to run.
-Node reseeded(const Node& node) {
-  Node copy = node;
-  auto& attr = std::get<RandomAttr>(copy.attr);
-  static std::atomic<uint64_t> runs{std::random_device{}()};
-  if (!attr.seeded) attr.seed = runs.fetch_add(0x9e3779b97f4a7c15);
-  return copy;
-}
 
 class CpuBinding final : public Binding {
  public:
   CpuBinding(std::shared_ptr<const CpuExecutable> owner, const CpuExecutable& executable,
-             SizeTable sizes, std::vector<const Step*> steps)
+             SizeTable sizes, std::vector<const Step*> steps, std::vector<const Tensor*> packed)
       : owner_(std::move(owner)), executable_(executable), sizes_(std::move(sizes)) {
     places_.resize(graph().nodes.size());
     place_sources();
-    for (const Step* step : steps) bind(*step);
-    place_results();
+    for (size_t i = 0; i < steps.size(); ++i) bind(*steps[i], packed[i]);
+    place_results(steps);
     for (BoundStep& step : steps_) resolve(step);
   }
 
@@ -77,8 +53,8 @@ class CpuBinding final : public Binding {
   };
 
   void place_sources();
-  void bind(const Step& step);
-  void place_results();
+  void bind(const Step& step, const Tensor* packed);
+  void place_results(std::span<const Step* const> steps);
   void resolve(BoundStep& step);
   std::vector<Place> resolve(const Loops& loops) const;
   void* address(const Place& place, const Frame& frame) const;
@@ -111,7 +87,6 @@ void CpuBinding::place_sources() {
   for (uint32_t i = 0; i < graph().nodes.size(); ++i) {
     const Node& node = graph().nodes[i];
     Place& place = places_[i];
-    if (node.op == Op::input) place = {Place::Kind::input, node.as<InputAttr>().index};
     if (const Tensor& known = executable_.prepared(NodeId{i}))
       place = {Place::Kind::fixed, 0, 0, known.data()};
     if (node.op != Op::dims) continue;
@@ -123,9 +98,10 @@ void CpuBinding::place_sources() {
   }
 }
 
-void CpuBinding::bind(const Step& step) {
+void CpuBinding::bind(const Step& step, const Tensor* packed) {
   BoundStep bound;
   bound.step = &step;
+  bound.packed = packed;
   if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
   if (const auto* contraction = std::get_if<Contraction>(&step.kernel))
@@ -134,65 +110,16 @@ void CpuBinding::bind(const Step& step) {
   steps_.push_back(std::move(bound));
 }
 
-// Results go to an output, the arena, or (of host steps) a tensor made by the step.
-void CpuBinding::place_results() {
-  for (size_t i = 0; i < graph().outputs.size(); ++i) {
-    const NodeId node = graph().outputs[i].node;
-    const int home = executable_.schedule().home[node.index];
-    const bool host = home >= 0 && executable_.schedule().groups[static_cast<size_t>(home)].kind ==
-                                       Group::Kind::host;
-    if (places_[node.index].kind == Place::Kind::none && !host)
-      places_[node.index] = {Place::Kind::output, static_cast<int>(i)};
-  }
-  std::vector<BufferLife> lives;
-  std::vector<std::pair<uint32_t, size_t>> owners;  // node, life
-  std::map<uint32_t, size_t> life_of;
-  for (size_t s = 0; s < steps_.size(); ++s) {
-    const auto at = static_cast<int>(s);
-    const Step& step = *steps_[s].step;
-    const auto read = [&](NodeId node) {
-      if (const auto found = life_of.find(node.index); found != life_of.end())
-        lives[found->second].last = at;
-    };
-    const auto read_all = [&](const Loops& loops) {
-      for (const LoopBuffer& buffer : loops.buffers) read(buffer.node);
-    };
-    for (NodeId output : step.group->outputs) {
-      if (step.group->kind == Group::Kind::host) {
-        places_[output.index] = {Place::Kind::tensor, tensors_++};
-        continue;
-      }
-      if (places_[output.index].kind != Place::Kind::none) continue;
-      const TensorType& type = graph().type(output);
-      int64_t count = 1;
-      for (int64_t extent : concrete(type.shape, sizes_)) count *= extent;
-      life_of[output.index] = lives.size();
-      owners.emplace_back(output.index, lives.size());
-      lives.push_back({static_cast<int64_t>(byte_size(type.dtype, count)), at, at});
-    }
-    if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
-      for (const Loops& kernel : *loops) read_all(kernel);
-    if (const auto* c = std::get_if<Contraction>(&step.kernel)) {
-      read_all(c->lhs), read_all(c->rhs), read_all(c->epilogue);
-      if (!step.packed) {
-        owners.emplace_back(UINT32_MAX, lives.size());
-        steps_[s].packed = {Place::Kind::arena, static_cast<int>(lives.size())};
-        lives.push_back({steps_[s].contraction->packed_bytes(), at, at});
-      }
-    }
-    if (const auto* host = std::get_if<NodeId>(&step.kernel))
-      for (NodeId operand : graph()[*host].inputs) read(operand);
-  }
-  // What becomes an output by copying lives to the end.
-  for (const GraphOutput& output : graph().outputs)
-    if (const auto found = life_of.find(output.node.index); found != life_of.end())
-      lives[found->second].last = static_cast<int>(steps_.size());
-  arena_bytes_ = pack(lives);
-  for (const auto& [node, life] : owners)
-    if (node != UINT32_MAX) places_[node] = {Place::Kind::arena, 0, lives[life].offset};
-  for (BoundStep& step : steps_)
-    if (step.packed.kind == Place::Kind::arena)
-      step.packed.offset = lives[static_cast<size_t>(step.packed.index)].offset;
+void CpuBinding::place_results(std::span<const Step* const> steps) {
+  std::vector<int64_t> workspaces;
+  for (const BoundStep& step : steps_)
+    workspaces.push_back(step.contraction && !step.packed ? step.contraction->packed_bytes() : 0);
+  Placement placement =
+      place(executable_.schedule(), steps, sizes_, std::move(places_), workspaces);
+  places_ = std::move(placement.places);
+  arena_bytes_ = placement.arena_bytes;
+  tensors_ = placement.tensors;
+  for (size_t i = 0; i < steps_.size(); ++i) steps_[i].workspace = placement.workspaces[i];
 }
 
 std::vector<Place> CpuBinding::resolve(const Loops& loops) const {
@@ -211,7 +138,6 @@ void CpuBinding::resolve(BoundStep& bound) {
     bound.lhs = resolve(c->lhs);
     bound.rhs = resolve(c->rhs);
     bound.epilogue = resolve(c->epilogue);
-    if (bound.step->packed) bound.packed = {Place::Kind::fixed, 0, 0, bound.step->packed.data()};
   }
 }
 
@@ -242,7 +168,7 @@ Tensor CpuBinding::tensor(NodeId node, const Frame& frame) const {
   if (place.kind == Place::Kind::tensor) return frame.tensors[static_cast<size_t>(place.index)];
   if (const Tensor& known = executable_.prepared(node)) return known;
   const TensorType& type = graph().type(node);
-  return Tensor(type.dtype, concrete(type.shape, sizes_), address(place, frame));
+  return Tensor(type.dtype, concrete_shape(type.shape, sizes_), address(place, frame));
 }
 
 void CpuBinding::execute_host(NodeId id, Frame& frame) const {
@@ -250,8 +176,7 @@ void CpuBinding::execute_host(NodeId id, Frame& frame) const {
   std::vector<Tensor> operands;
   for (NodeId operand : node.inputs) operands.push_back(tensor(operand, frame));
   const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
-  const std::vector<Tensor> results =
-      evaluate_node(node.op == Op::random_bits ? reseeded(node) : node, operands, size);
+  const std::vector<Tensor> results = evaluate_node(with_fresh_seed(node), operands, size);
   const Group& group =
       executable_.schedule().groups[static_cast<size_t>(executable_.schedule().home[id.index])];
   for (NodeId output : group.outputs) {
@@ -264,9 +189,8 @@ void CpuBinding::execute(const BoundStep& step, Frame& frame) const {
   ThreadPool& pool = executable_.shared().pool;
   if (const auto* host = std::get_if<NodeId>(&step.step->kernel)) return execute_host(*host, frame);
   if (step.contraction) {
-    void* packed = address(step.packed, frame);
-    if (!step.step->packed)
-      step.contraction->pack_rhs(pool, addresses(step.rhs, frame).data(), packed);
+    void* packed = step.packed ? step.packed->data() : address(step.workspace, frame);
+    if (!step.packed) step.contraction->pack_rhs(pool, addresses(step.rhs, frame).data(), packed);
     step.contraction->run(pool, addresses(step.lhs, frame).data(), packed,
                           addresses(step.epilogue, frame).data());
     return;
@@ -317,7 +241,7 @@ std::vector<Tensor> CpuBinding::run(RunState& state, std::span<const Tensor> inp
     const bool written = place.kind == Place::Kind::output && place.index == static_cast<int>(i);
     if (!written) continue;
     const TensorType& type = graph().type(node);
-    Shape shape = concrete(type.shape, sizes_);
+    Shape shape = concrete_shape(type.shape, sizes_);
     if (!frame.outputs[i]) frame.outputs[i] = Tensor(type.dtype, std::move(shape));
     else if (frame.outputs[i].dtype() != type.dtype || frame.outputs[i].shape() != shape)
       fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
@@ -349,7 +273,7 @@ std::vector<Tensor> CpuBinding::run_group() const {
     if (place.kind != Place::Kind::output) continue;
     const TensorType& type = graph().type(output);
     frame.outputs[static_cast<size_t>(place.index)] =
-        Tensor(type.dtype, concrete(type.shape, sizes_));
+        Tensor(type.dtype, concrete_shape(type.shape, sizes_));
   }
   execute(steps_[0], frame);
   for (NodeId output : steps_[0].step->group->outputs) {
@@ -366,15 +290,20 @@ std::vector<Tensor> CpuBinding::run_group() const {
 std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CpuExecutable> executable,
                                             SizeTable sizes) {
   std::vector<const Step*> steps;
-  for (const Step& step : executable->steps()) steps.push_back(&step);
+  std::vector<const Tensor*> packed;
+  for (size_t i = 0; i < executable->steps().size(); ++i) {
+    steps.push_back(&executable->steps()[i]);
+    const Tensor& operand = executable->packed()[i];
+    packed.push_back(operand ? &operand : nullptr);
+  }
   const CpuExecutable& reference = *executable;
   return std::make_shared<CpuBinding>(std::move(executable), reference, std::move(sizes),
-                                      std::move(steps));
+                                      std::move(steps), std::move(packed));
 }
 
 std::vector<Tensor> run_once(const CpuExecutable& executable, const Step& step,
                              const SizeTable& sizes) {
-  return CpuBinding(nullptr, executable, sizes, {&step}).run_group();
+  return CpuBinding(nullptr, executable, sizes, {&step}, {nullptr}).run_group();
 }
 
 }  // namespace onrush::cpu

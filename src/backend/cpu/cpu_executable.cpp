@@ -5,7 +5,6 @@
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_binding.h"
 #include "base/check.h"
-#include "codegen/emit.h"
 #include "reference/evaluate.h"
 
 namespace onrush::cpu {
@@ -31,20 +30,13 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
     }
   const SizeTable sizes = graph().shapes->evaluate(values_at_hand(*graph().shapes));
   for (const Group& group : schedule_.groups) {
-    Step step = compile(group);
-    if (group.time == Time::prepare) prepare(step, sizes);
-    else {
-      pack(step, sizes);
-      steps_.push_back(std::move(step));
+    Step step = make_step(schedule_, group);
+    if (group.time == Time::prepare) {
+      prepare(step, sizes);
+      continue;
     }
-  }
-}
-
-Step CpuExecutable::compile(const Group& group) const {
-  switch (group.kind) {
-    case Group::Kind::host: return {&group, group.anchor, {}};
-    case Group::Kind::contraction: return {&group, emit_contraction(schedule_, group), {}};
-    default: return {&group, emit_loops(schedule_, group), {}};
+    packed_.push_back(pack(step, sizes));
+    steps_.push_back(std::move(step));
   }
 }
 
@@ -66,24 +58,24 @@ void CpuExecutable::prepare(const Step& step, const SizeTable& sizes) {
 }
 
 // The right operand of a contraction, if all that it reads is known.
-void CpuExecutable::pack(Step& step, const SizeTable& sizes) const {
+Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) const {
   const auto* contraction = std::get_if<Contraction>(&step.kernel);
-  if (!contraction) return;
+  if (!contraction) return {};
   std::string key;
   std::vector<void*> buffers;
   for (const LoopBuffer& buffer : contraction->rhs.buffers) {
     const Tensor& tensor = prepared(buffer.node);
-    if (!tensor) return;
+    if (!tensor) return {};
     buffers.push_back(tensor.data());
     key += keys_[buffer.node.index];
   }
   for (const LoopValue& value : contraction->rhs.body)
-    if (std::holds_alternative<SizeValue>(value.data)) return;
+    if (std::holds_alternative<SizeValue>(value.data)) return {};
   for (size_t i = 0; i < contraction->rhs.axes.size(); ++i) {
     const auto at = static_cast<int>(i);
     const bool is_m =
         at >= contraction->batch_axes && at < contraction->batch_axes + contraction->m_axes;
-    if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return;
+    if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return {};
   }
   const ContractionKernel kernel(*contraction, sizes, shared_->gemm);
   // The operand's own description stands for how its buffers are read; m plays no part in it.
@@ -91,7 +83,7 @@ void CpuExecutable::pack(Step& step, const SizeTable& sizes) const {
   for (int i = 0; i < contraction->m_axes; ++i)
     rhs.axes[static_cast<size_t>(contraction->batch_axes + i)].extent = 1;
   key += kernel.packed_layout() + to_string(rhs);
-  step.packed = shared_->weights.get(key, [&] {
+  return shared_->weights.get(key, [&] {
     Tensor packed(DType::u8, {kernel.packed_bytes()});
     kernel.pack_rhs(shared_->pool, buffers.data(), packed.data());
     return packed;

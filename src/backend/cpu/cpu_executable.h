@@ -9,9 +9,8 @@
 #include "backend/backend.h"
 #include "backend/cpu/kernels/gemm.h"
 #include "backend/cpu/thread_pool.h"
-#include "backend/cpu/weight_store.h"
-#include "codegen/loops.h"
-#include "fuse/schedule.h"
+#include "plan/steps.h"
+#include "plan/weight_store.h"
 
 namespace onrush::cpu {
 
@@ -25,13 +24,6 @@ struct CpuShared {
   GemmKernel gemm;  // decides the precision of contractions
 };
 
-// One group of the schedule, compiled for all sizes.
-struct Step {
-  const Group* group;
-  std::variant<std::vector<Loops>, Contraction, NodeId> kernel;  // NodeId: evaluated by itself
-  Tensor packed;  // contraction: the right operand, if it is known
-};
-
 class CpuExecutable final : public Executable, public std::enable_shared_from_this<CpuExecutable> {
  public:
   CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared);
@@ -40,20 +32,22 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }
   const std::vector<Step>& steps() const { return steps_; }  // Time::run only
+  // By step: the packed right operand of a contraction, if it is known; else a null tensor.
+  const std::vector<Tensor>& packed() const { return packed_; }
   CpuShared& shared() const { return *shared_; }
   // The value of a node that depends on weights only; null tensor for others.
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
 
  private:
-  Step compile(const Group& group) const;
   void prepare(const Step& step, const SizeTable& sizes);
-  void pack(Step& step, const SizeTable& sizes) const;
+  Tensor pack(const Step& step, const SizeTable& sizes) const;
 
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
   std::vector<Tensor> prepared_;  // by node: constants, and results of prepare groups
   std::vector<Step> steps_;
+  std::vector<Tensor> packed_;
 };
 
 }  // namespace onrush::cpu

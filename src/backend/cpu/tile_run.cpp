@@ -53,7 +53,8 @@ class TileRun {
             thread_scratch(tile_arrays, static_cast<size_t>(kernel.scratch_bytes)))),
         offsets_(static_cast<int64_t*>(
             thread_scratch(row_offsets, static_cast<size_t>(place.rows + 1) * 8))) {
-    std::memcpy(scratch_, kernel.uniforms.data(), kernel.uniforms.size() * 8);
+    if (!kernel.uniforms.empty())
+      std::memcpy(scratch_, kernel.uniforms.data(), kernel.uniforms.size() * 8);
   }
 
   // Index of axes outside of the rows: reduce axes, and the first column.

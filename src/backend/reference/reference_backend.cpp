@@ -17,10 +17,12 @@ class ReferenceBinding final : public Binding {
                           std::span<const Tensor> preset) const override {
     state.check_cancelled();
     std::vector<Tensor> outputs = evaluate(*graph_, inputs, sizes_);
-    for (size_t i = 0; i < preset.size(); ++i) {
-      if (!preset[i]) continue;
-      copy_elements(outputs[i], preset[i]);
-      outputs[i] = preset[i];
+    // The evaluator shares memory between values, and with the graph's constants; callers do not.
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const bool given = i < preset.size() && preset[i];
+      Tensor own = given ? preset[i] : Tensor(outputs[i].dtype(), outputs[i].shape());
+      copy_elements(outputs[i], own);
+      outputs[i] = std::move(own);
     }
     return outputs;
   }

@@ -14,15 +14,35 @@ typedef int i32;
 typedef long long i64;
 typedef unsigned long long u64;
 
+// The sizes a kernel is launched with.
+template <int kCount>
+struct Sizes {
+  i64 v[kCount];
+};
+
 // --- element formats: a struct for each that C++ lacks, with its conversions from and to float
 
-struct f16 { u16 bits; };
-struct bf16 { u16 bits; };
-struct f8e4m3fn { u8 bits; };
-struct f8e5m2 { u8 bits; };
-struct f8e4m3fnuz { u8 bits; };
-struct f8e5m2fnuz { u8 bits; };
-struct f8e8m0 { u8 bits; };
+struct f16 {
+  u16 bits;
+};
+struct bf16 {
+  u16 bits;
+};
+struct f8e4m3fn {
+  u8 bits;
+};
+struct f8e5m2 {
+  u8 bits;
+};
+struct f8e4m3fnuz {
+  u8 bits;
+};
+struct f8e5m2fnuz {
+  u8 bits;
+};
+struct f8e8m0 {
+  u8 bits;
+};
 
 __device__ inline float as_float(u32 bits) { return __uint_as_float(bits); }
 __device__ inline u32 as_bits(float value) { return __float_as_uint(value); }
@@ -61,7 +81,8 @@ struct SmallFloat {
     const int magnitude = (int)(code & ((1 << (kExponentBits + kMantissaBits)) - 1));
     if (kUz ? negative && magnitude == 0 : magnitude > largest() + (kInfinite ? 1 : 0))
       return as_float(0x7fc00000);
-    if (kInfinite && magnitude == largest() + 1) return as_float(negative ? 0xff800000 : 0x7f800000);
+    if (kInfinite && magnitude == largest() + 1)
+      return as_float(negative ? 0xff800000 : 0x7f800000);
     const float m = exponent ? 1.0f + mantissa / (float)(1 << kMantissaBits)
                              : mantissa / (float)(1 << kMantissaBits);
     const float value = ldexpf(m, (exponent ? exponent : 1) - kBias);
@@ -73,7 +94,9 @@ struct SmallFloat {
     const u32 all = (1u << (kExponentBits + kMantissaBits)) - 1;
     const u32 nan = kUz ? 0x80 : sign | (kInfinite ? all - (1u << (kMantissaBits - 1)) + 1 : all);
     if (x != x) return (u8)nan;
-    const u32 beyond = saturate ? sign | (u32)largest() : kInfinite ? sign | (u32)(largest() + 1) : nan;
+    const u32 beyond = saturate    ? sign | (u32)largest()
+                       : kInfinite ? sign | (u32)(largest() + 1)
+                                   : nan;
     if (fabsf(x) > 3.4e38f) return (u8)beyond;
     int exponent = 0;
     frexpf(fabsf(x), &exponent);
@@ -123,7 +146,9 @@ __device__ inline int load(const u16* p, i64 at) { return p[at]; }
 __device__ inline int load(const i16* p, i64 at) { return p[at]; }
 __device__ inline i64 load(const u32* p, i64 at) { return p[at]; }
 template <class T>
-__device__ inline float load(const T* p, i64 at) { return to_float(p[at]); }
+__device__ inline float load(const T* p, i64 at) {
+  return to_float(p[at]);
+}
 
 // Packed sub-byte elements, least significant bits first.
 template <int kBits, bool kSigned>
@@ -173,7 +198,9 @@ __device__ inline int op_is_nan(float x) { return x != x; }
 __device__ inline int op_is_nan(double x) { return x != x; }
 
 template <class T>
-__device__ inline T op_sign(T x) { return x != x ? x : (T)((x > 0) - (x < 0)); }
+__device__ inline T op_sign(T x) {
+  return x != x ? x : (T)((x > 0) - (x < 0));
+}
 __device__ inline int op_neg(int x) { return (int)(0u - (u32)x); }
 __device__ inline i64 op_neg(i64 x) { return (i64)(0ull - (u64)x); }
 __device__ inline u64 op_neg(u64 x) { return 0ull - x; }
@@ -181,23 +208,50 @@ __device__ inline int op_abs(int x) { return x < 0 ? op_neg(x) : x; }
 __device__ inline i64 op_abs(i64 x) { return x < 0 ? op_neg(x) : x; }
 __device__ inline u64 op_abs(u64 x) { return x; }
 template <class T>
-__device__ inline T op_bit_not(T x) { return ~x; }
+__device__ inline T op_bit_not(T x) {
+  return ~x;
+}
 
 // Integers wrap: arithmetic is done unsigned.
-template <class T> struct Unsigned { using type = T; };
-template <> struct Unsigned<int> { using type = u32; };
-template <> struct Unsigned<i64> { using type = u64; };
-template <class T> using unsigned_of = typename Unsigned<T>::type;
-template <class T> struct IsFloat { static constexpr bool value = false; };
-template <> struct IsFloat<float> { static constexpr bool value = true; };
-template <> struct IsFloat<double> { static constexpr bool value = true; };
+template <class T>
+struct Unsigned {
+  using type = T;
+};
+template <>
+struct Unsigned<int> {
+  using type = u32;
+};
+template <>
+struct Unsigned<i64> {
+  using type = u64;
+};
+template <class T>
+using unsigned_of = typename Unsigned<T>::type;
+template <class T>
+struct IsFloat {
+  static constexpr bool value = false;
+};
+template <>
+struct IsFloat<float> {
+  static constexpr bool value = true;
+};
+template <>
+struct IsFloat<double> {
+  static constexpr bool value = true;
+};
 
 template <class T>
-__device__ inline T op_add(T a, T b) { return (T)((unsigned_of<T>)a + (unsigned_of<T>)b); }
+__device__ inline T op_add(T a, T b) {
+  return (T)((unsigned_of<T>)a + (unsigned_of<T>)b);
+}
 template <class T>
-__device__ inline T op_sub(T a, T b) { return (T)((unsigned_of<T>)a - (unsigned_of<T>)b); }
+__device__ inline T op_sub(T a, T b) {
+  return (T)((unsigned_of<T>)a - (unsigned_of<T>)b);
+}
 template <class T>
-__device__ inline T op_mul(T a, T b) { return (T)((unsigned_of<T>)a * (unsigned_of<T>)b); }
+__device__ inline T op_mul(T a, T b) {
+  return (T)((unsigned_of<T>)a * (unsigned_of<T>)b);
+}
 template <class T>
 __device__ inline T op_div(T a, T b) {
   if constexpr (IsFloat<T>::value) return a / b;
@@ -225,15 +279,25 @@ __device__ inline T op_pow(T a, T b) {
   return result;
 }
 template <class T>
-__device__ inline T op_min(T a, T b) { return a != a ? a : b != b ? b : a < b ? a : b; }
+__device__ inline T op_min(T a, T b) {
+  return a != a ? a : b != b ? b : a < b ? a : b;
+}
 template <class T>
-__device__ inline T op_max(T a, T b) { return a != a ? a : b != b ? b : a > b ? a : b; }
+__device__ inline T op_max(T a, T b) {
+  return a != a ? a : b != b ? b : a > b ? a : b;
+}
 template <class T>
-__device__ inline T op_bit_and(T a, T b) { return a & b; }
+__device__ inline T op_bit_and(T a, T b) {
+  return a & b;
+}
 template <class T>
-__device__ inline T op_bit_or(T a, T b) { return a | b; }
+__device__ inline T op_bit_or(T a, T b) {
+  return a | b;
+}
 template <class T>
-__device__ inline T op_bit_xor(T a, T b) { return a ^ b; }
+__device__ inline T op_bit_xor(T a, T b) {
+  return a ^ b;
+}
 template <class T>
 __device__ inline T op_shift_left(T a, T b) {
   return (u64)b >= sizeof(T) * 8 ? 0 : (T)((unsigned_of<T>)a << b);
@@ -243,13 +307,21 @@ __device__ inline T op_shift_right(T a, T b) {
   return (u64)b >= sizeof(T) * 8 ? (a < 0 ? (T)-1 : 0) : (T)(a >> b);
 }
 template <class T>
-__device__ inline int op_equal(T a, T b) { return a == b; }
+__device__ inline int op_equal(T a, T b) {
+  return a == b;
+}
 template <class T>
-__device__ inline int op_less(T a, T b) { return a < b; }
+__device__ inline int op_less(T a, T b) {
+  return a < b;
+}
 template <class T>
-__device__ inline int op_less_equal(T a, T b) { return a <= b; }
+__device__ inline int op_less_equal(T a, T b) {
+  return a <= b;
+}
 template <class T>
-__device__ inline T op_select(int condition, T a, T b) { return condition ? a : b; }
+__device__ inline T op_select(int condition, T a, T b) {
+  return condition ? a : b;
+}
 
 // --- conversion between compute types, as Op::cast
 
@@ -262,29 +334,71 @@ __device__ inline i64 float_to_i64(From x) {
   if (x != x || x < (From)-9223372036854775808.0) return (i64)0x8000000000000000ull;
   return x >= (From)9223372036854775808.0 ? 0x7fffffffffffffffll : (i64)x;
 }
-template <> struct Convert<i64, float> { static __device__ i64 apply(float x) { return float_to_i64(x); } };
-template <> struct Convert<i64, double> { static __device__ i64 apply(double x) { return float_to_i64(x); } };
-template <> struct Convert<int, float> { static __device__ int apply(float x) { return (int)float_to_i64(x); } };
-template <> struct Convert<int, double> { static __device__ int apply(double x) { return (int)float_to_i64(x); } };
+template <>
+struct Convert<i64, float> {
+  static __device__ i64 apply(float x) { return float_to_i64(x); }
+};
+template <>
+struct Convert<i64, double> {
+  static __device__ i64 apply(double x) { return float_to_i64(x); }
+};
+template <>
+struct Convert<int, float> {
+  static __device__ int apply(float x) { return (int)float_to_i64(x); }
+};
+template <>
+struct Convert<int, double> {
+  static __device__ int apply(double x) { return (int)float_to_i64(x); }
+};
 template <class From>
 __device__ inline u64 float_to_u64(From x) {
   if (x >= (From)18446744073709551616.0) return 0xffffffffffffffffull;
   return x >= (From)9223372036854775808.0 ? (u64)x : (u64)float_to_i64(x);
 }
-template <> struct Convert<u64, float> { static __device__ u64 apply(float x) { return float_to_u64(x); } };
-template <> struct Convert<u64, double> { static __device__ u64 apply(double x) { return float_to_u64(x); } };
+template <>
+struct Convert<u64, float> {
+  static __device__ u64 apply(float x) { return float_to_u64(x); }
+};
+template <>
+struct Convert<u64, double> {
+  static __device__ u64 apply(double x) { return float_to_u64(x); }
+};
 template <class To, class From>
-__device__ inline To convert(From x) { return Convert<To, From>::apply(x); }
+__device__ inline To convert(From x) {
+  return Convert<To, From>::apply(x);
+}
 
 // --- reductions
 
-struct Sum { template <class T> static __device__ T apply(T a, T b) { return op_add(a, b); } };
-struct Product { template <class T> static __device__ T apply(T a, T b) { return op_mul(a, b); } };
-struct Max { template <class T> static __device__ T apply(T a, T b) { return op_max(a, b); } };
-struct Min { template <class T> static __device__ T apply(T a, T b) { return op_min(a, b); } };
+struct Sum {
+  template <class T>
+  static __device__ T apply(T a, T b) {
+    return op_add(a, b);
+  }
+};
+struct Product {
+  template <class T>
+  static __device__ T apply(T a, T b) {
+    return op_mul(a, b);
+  }
+};
+struct Max {
+  template <class T>
+  static __device__ T apply(T a, T b) {
+    return op_max(a, b);
+  }
+};
+struct Min {
+  template <class T>
+  static __device__ T apply(T a, T b) {
+    return op_min(a, b);
+  }
+};
 
 template <class T>
-__device__ inline T shuffle_down(T x, int offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
+__device__ inline T shuffle_down(T x, int offset) {
+  return __shfl_down_sync(0xffffffffu, x, offset);
+}
 
 // The combination of every thread's value, given to all threads of the block; all must call. A
 // block has whole warps.
@@ -322,7 +436,8 @@ __device__ Candidate<T> block_best(Candidate<T> x) {
   __shared__ Candidate<T> partial[32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
   for (int offset = 16; offset; offset /= 2)
-    x = better<kMax, kLast>(x, Candidate<T>{shuffle_down(x.value, offset), shuffle_down(x.index, offset)});
+    x = better<kMax, kLast>(
+        x, Candidate<T>{shuffle_down(x.value, offset), shuffle_down(x.index, offset)});
   __syncthreads();
   if (lane == 0) partial[warp] = x;
   __syncthreads();

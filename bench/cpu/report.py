@@ -1,0 +1,196 @@
+"""Tables of the results, in Markdown that also reads well on a terminal."""
+import math
+import re
+
+
+def table(header, rows):
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row):
+        first = row[0].ljust(widths[0])
+        return "| " + " | ".join([first, *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]) + " |"
+
+    rule = "| " + " | ".join(["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]) + " |"
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def number(value):
+    """Three digits that count."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 3)}f}" if abs(value) >= 1e-3 else f"{value:.0e}"
+
+
+def geometric_mean(values):
+    values = [v for v in values if v]
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def field(results, engine, name):
+    return results.get(engine, {}).get(name)
+
+
+def ratio(results, peer, engine, name):
+    """How many times the peer's value is the engine's; over 1, the engine is the better."""
+    ours, theirs = field(results, engine, name), field(results, peer, name)
+    return theirs / ours if ours and theirs else None
+
+
+def load_ms(results, engine):
+    create, first = field(results, engine, "create_ms"), field(results, engine, "first_ms")
+    return create + first if create is not None else None
+
+
+def spread(results, engine):
+    median = field(results, engine, "median_ms")
+    if median is None:
+        return "-"
+    low, high = (number(field(results, engine, key)) for key in ("p10_ms", "p90_ms"))
+    return f"{number(median)} ({low}-{high})"
+
+
+def errors(models):
+    lines = [
+        f"- {model}, {engine}: {result['error']}"
+        for model, results in models.items()
+        for engine, result in results.items()
+        if "error" in result
+    ]
+    return "\n".join(["Without a result:", "", *lines]) if lines else ""
+
+
+def pairs(engines):
+    """(engine, peer) of the same precision."""
+    return [
+        (ours, peer)
+        for ours in engines
+        for peer in engines
+        if ours.startswith("onrush")
+        and not peer.startswith("onrush")
+        and ours.endswith("bf16") == peer.endswith("bf16")
+    ]
+
+
+def latency_table(section):
+    engines, models = section["engines"], section["models"]
+    compared = pairs(engines)
+    header = ["model, ms (p10-p90)", *engines, *(f"{a} vs {b}" for a, b in compared)]
+    rows = [
+        [
+            model,
+            *(spread(results, e) for e in engines),
+            *(number(ratio(results, b, a, "median_ms")) for a, b in compared),
+        ]
+        for model, results in models.items()
+    ]
+    means = [
+        geometric_mean(ratio(r, b, a, "median_ms") for r in models.values()) for a, b in compared
+    ]
+    rows.append(["geometric mean", *[""] * len(engines), *map(number, means)])
+    return table(header, rows)
+
+
+def load_table(section):
+    engines = section["engines"]
+    header = ["model", *(f"{e}, ms" for e in engines), *(f"{e}, MB" for e in engines)]
+    rows = [
+        [
+            model,
+            *(number(load_ms(results, e)) for e in engines),
+            *(number(field(results, e, "peak_mb")) for e in engines),
+        ]
+        for model, results in section["models"].items()
+    ]
+    return table(header, rows)
+
+
+def difference_table(section):
+    engines = [e for e in section["engines"] if e != "onnxruntime"]
+    rows = [
+        [model, *(number(field(results, e, "relative_difference")) for e in engines)]
+        for model, results in section["models"].items()
+    ]
+    return table(["model", *engines], rows)
+
+
+def conditions(section):
+    versions = ", ".join(f"{e} {v}" for e, v in section["versions"].items())
+    idle = max(
+        (r.get("idle_cpu", 0) for m in section["models"].values() for r in m.values()), default=0
+    )
+    noise = f" Engines that waited for their turn used {100 * idle:.1f} % of a core." if idle else ""
+    facts = [f"{section['machine']}, {section['threads']} threads", section["date"], versions]
+    return "; ".join(facts) + "." + noise
+
+
+def fixed_report(section):
+    parts = [
+        "### Latency, batch 1",
+        f"{section['rounds']} rounds, the engines by turns in each; medians of all runs. "
+        "Ratios over 1: Onrush is the faster.",
+        latency_table(section),
+        "### Load (creation through first result) and peak memory of the process",
+        load_table(section),
+        "### Largest difference to onnxruntime, as a part of the largest output",
+        difference_table(section),
+        errors(section["models"]),
+        conditions(section),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def changing_report(section):
+    engines = section["engines"]
+    rows = []
+    for work, results in section["models"].items():
+        for key, title in (("first_ms", "first pass"), ("second_ms", "second pass")):
+            values = [field(results, e, key) for e in engines]
+            rows.append([f"{work}, {title}", *map(number, values)])
+    parts = [
+        "### Changing shapes, ms for the whole pass",
+        f"Every call of the first pass has a shape never seen; medians of {section['rounds']} fresh "
+        "processes of each engine.",
+        table(["work", *engines], rows),
+        "### Changing shapes, largest difference to onnxruntime, as a part of the largest output",
+        difference_table(section),
+        errors(section["models"]),
+        conditions(section),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def brief_report(section):
+    """One engine beside one peer, for the demo."""
+    ours, peer = section["engines"]
+    short = "ORT" if peer == "onnxruntime" else peer
+    header = ["model", "largest difference"]
+    for title in ("load", "first run", "median"):
+        header += [f"{title}, ms: Onrush", short]
+    rows = []
+    for model, results in section["models"].items():
+        row = [model, number(field(results, ours, "relative_difference"))]
+        for key in ("create_ms", "first_ms", "median_ms"):
+            row += [number(field(results, e, key)) for e in (ours, peer)]
+        rows.append([*row, number(ratio(results, peer, ours, "median_ms"))])
+    legend = (
+        "load: making the session; median: of all later runs; speed-up: of the medians; largest "
+        "difference: to onnxruntime, as a part of the largest output."
+    )
+    shown = table([*header, "speed-up"], rows)
+    parts = [shown, legend, errors(section["models"]), conditions(section)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def update_document(path, name, text):
+    """Puts the text between the markers of that name; at the end if they are not there."""
+    begin, end = f"<!-- bench/cpu {name}: begin -->", f"<!-- bench/cpu {name}: end -->"
+    block = f"{begin}\n{text}\n{end}"
+    old = path.read_text() if path.exists() else "# Performance\n"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    new = pattern.sub(lambda _: block, old) if begin in old else f"{old.rstrip()}\n\n{block}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(new)

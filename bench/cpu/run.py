@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Measures Onrush beside its peers on the CPU, each engine in a process of its own, by turns.
+
+  scripts/setup --bench; build/venv/bin/python bench/cpu/run.py [--models NAME,...]
+    [--engines NAME,...] [--changing-shapes] [--update-docs]
+
+A round lets one engine after another run for a moment, the order turned by one each time, with
+default settings but for the number of threads; the others have gone to sleep by then, and the report
+says what processor time they used nevertheless. Load time and peak memory come from fresh processes
+that do nothing else. An engine that is missing or fails leaves gaps, never no result: the JSON file
+is written after each model.
+"""
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import decode_graph
+import models
+import numpy as np
+import report
+from engines import ENGINES
+from processes import EngineError, Process, settle
+
+DECODE_STEPS = 64
+ROUND_SECONDS = 0.25
+LEAST_RUNS = 2
+
+
+def machine():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def new_section(options):
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "engines": options.engines,
+        "versions": {},
+        "models": {},
+    }
+
+
+def difference(outputs, expected):
+    """The largest absolute difference, and as a part of the largest expected value."""
+    if len(outputs) != len(expected) or any(a.shape != b.shape for a, b in zip(outputs, expected)):
+        return {"error": "outputs of other shapes than onnxruntime's"}
+    largest = relative = 0.0
+    for a, b in zip(outputs, expected):
+        if not b.size:
+            continue
+        distance = float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64))))
+        scale = float(np.max(np.abs(b))) or 1.0
+        largest, relative = max(largest, distance), max(relative, distance / scale)
+    return {"difference": largest, "relative_difference": relative}
+
+
+def add_differences(results, outputs):
+    expected = outputs.get("onnxruntime")
+    for engine, own in outputs.items():
+        if expected is not None and engine != "onnxruntime":
+            results[engine].update(difference(own, expected))
+
+
+def attempt(results, engine, work):
+    """work()'s result; None, with the reason among the results, if the engine fails."""
+    try:
+        return work()
+    except EngineError as error:
+        results[engine] = {"error": str(error)}
+        return None
+
+
+def order(engines, number):
+    """Turned by one each round, so that none always comes after the same one."""
+    turn = number % max(1, len(engines))
+    return engines[turn:] + engines[:turn]
+
+
+def measure_load(case, engines, options, results):
+    """Loads in fresh processes one after another; returns the processes and outputs of the last."""
+    samples, processes, outputs = {e: [] for e in engines}, {}, {}
+    for number in range(options.loads):
+        for engine in order(engines, number):
+            if "error" in results.get(engine, {}):
+                continue
+            process = attempt(results, engine, lambda: Process(engine, options.threads))
+            if process is None:
+                continue
+            loaded = attempt(results, engine, lambda: process.call("load", case.path, case.feeds))
+            if loaded is None or number + 1 < options.loads:
+                process.close()
+            if loaded is not None:
+                outputs[engine] = loaded.pop("outputs")
+                samples[engine].append(loaded)
+                if number + 1 == options.loads:
+                    processes[engine] = process
+            settle()
+    for engine in processes:
+        loads = samples[engine]
+        results[engine] = {key: statistics.median(s[key] for s in loads) for key in loads[0]}
+    return processes, {e: outputs[e] for e in processes}
+
+
+def measure_latency(processes, options, results):
+    latencies = {engine: [] for engine in processes}
+    used, idle, waited = {}, dict.fromkeys(processes, 0.0), dict.fromkeys(processes, 0.0)
+    for number in range(options.rounds):
+        for engine in order(list(processes), number):
+            if "error" in results[engine]:
+                continue
+            settle()
+            for other, process in processes.items():
+                used[other] = process.cpu_seconds()
+            begin = datetime.datetime.now()
+            samples = attempt(
+                results,
+                engine,
+                lambda: processes[engine].call("round", ROUND_SECONDS, LEAST_RUNS),
+            )
+            seconds = (datetime.datetime.now() - begin).total_seconds()
+            for other, process in processes.items():
+                if other != engine:
+                    idle[other] += process.cpu_seconds() - used[other]
+                    waited[other] += seconds
+            latencies[engine] += samples or []
+    for engine, samples in latencies.items():
+        if samples and "error" not in results[engine]:
+            low, median, high = np.percentile(samples, [10, 50, 90])
+            results[engine].update(
+                median_ms=float(median),
+                p10_ms=float(low),
+                p90_ms=float(high),
+                runs=len(samples),
+                idle_cpu=idle[engine] / waited[engine] if waited[engine] else 0.0,
+            )
+
+
+def measure_model(name, options, section):
+    results = section["models"].setdefault(name, {})
+    try:
+        case = models.case(name)
+    except ImportError as error:
+        results.update({e: {"error": f"no input: {error}"} for e in options.engines})
+        return
+    Path(case.path).read_bytes()  # into the page cache: no engine pays for the disk
+    with ExitStack() as stack:
+        processes, outputs = measure_load(case, options.engines, options, results)
+        for engine, process in processes.items():
+            stack.callback(process.close)
+            section["versions"][engine] = process.version
+        add_differences(results, outputs)
+        measure_latency(processes, options, results)
+
+
+def changing_work():
+    """name -> (model, worker command, its arguments after the number of passes)"""
+    detection, recognition = (models.case(name) for name in ("ppocr_det", "ppocr_rec"))
+    det_input, rec_input = next(iter(detection.feeds)), next(iter(recognition.feeds))
+    sizes, widths = models.detection_sizes(), models.recognition_widths()
+    det = [{det_input: picture} for picture in models.pictures(sizes)]
+    rec = [{rec_input: picture} for picture in models.pictures([(48, w) for w in widths])]
+    models.FILLED.mkdir(parents=True, exist_ok=True)
+    decode = models.FILLED / "decode.onnx"
+    decode_graph.write(decode)
+    feeds, past = decode_graph.first_feeds(), decode_graph.past_names()
+    return {
+        f"PP-OCR det, {len(det)} sizes": (detection.path, "passes", [det]),
+        f"PP-OCR rec, {len(rec)} widths": (recognition.path, "passes", [rec]),
+        f"decode, {DECODE_STEPS} steps": (str(decode), "decode", [DECODE_STEPS, feeds, past]),
+    }
+
+
+def measure_passes(path, command, arguments, options, results, versions):
+    totals, outputs = {e: [] for e in options.engines}, {}
+    for number in range(options.rounds):
+        for engine in order(options.engines, number):
+            if "error" in results.get(engine, {}):
+                continue
+
+            def work():
+                with Process(engine, options.threads) as process:
+                    versions[engine] = process.version
+                    process.call("make_session", path)
+                    return process.call(command, 2, *arguments)
+
+            answer = attempt(results, engine, work)
+            if answer:
+                totals[engine].append(answer[0])
+                outputs[engine] = answer[1]
+    for engine, passes in totals.items():
+        if passes and "error" not in results.get(engine, {}):
+            first, second = (statistics.median(column) for column in zip(*passes))
+            results[engine] = {"first_ms": first, "second_ms": second}
+    add_differences(results, {e: o for e, o in outputs.items() if "error" not in results[e]})
+
+
+def names(text):
+    return [name for name in text.split(",") if name]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--models", type=names, default=[*models.ARCHITECTURES, *models.REAL], metavar="NAME,..."
+    )
+    parser.add_argument(
+        "--engines", type=names, default=list(ENGINES), metavar="NAME,...", help=", ".join(ENGINES)
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="default: 15; with --changing-shapes 3")
+    parser.add_argument("--loads", type=int, default=3, help="fresh processes that measure the load")
+    parser.add_argument(
+        "--changing-shapes", action="store_true", help="measure that in place of fixed shapes"
+    )
+    parser.add_argument("--brief", action="store_true", help="one table; takes two engines")
+    parser.add_argument("--json", type=Path, default=models.BUILD / "bench_cpu.json")
+    parser.add_argument("--update-docs", action="store_true", help="write docs/performance.md")
+    options = parser.parse_args()
+    unknown = [e for e in options.engines if e not in ENGINES]
+    if unknown or (options.brief and len(options.engines) != 2):
+        parser.error(f"unknown engine {unknown[0]}" if unknown else "--brief takes two engines")
+    options.rounds = options.rounds or (3 if options.changing_shapes else 15)
+    return options
+
+
+def measure(options, section, progress):
+    if options.changing_shapes:
+        for name, (path, command, arguments) in changing_work().items():
+            results = section["models"].setdefault(name, {})
+            progress(name)
+            measure_passes(path, command, arguments, options, results, section["versions"])
+    else:
+        for name in options.models:
+            progress(name)
+            measure_model(name, options, section)
+
+
+def main():
+    options = parse()
+    name = "changing-shapes" if options.changing_shapes else "fixed-shapes"
+    section = new_section(options)
+
+    def save():
+        everything = json.loads(options.json.read_text()) if options.json.exists() else {}
+        everything[name] = section
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+    def progress(model):
+        save()
+        print(f"measuring {model}", file=sys.stderr, flush=True)
+
+    try:
+        measure(options, section, progress)
+    except KeyboardInterrupt:
+        print("interrupted; what is measured so far:", file=sys.stderr)
+    save()
+    if options.changing_shapes:
+        text = report.changing_report(section)
+    else:
+        text = (report.brief_report if options.brief else report.fixed_report)(section)
+    print(text)
+    if options.update_docs:
+        report.update_document(models.ROOT / "docs" / "performance.md", name, text)
+
+
+if __name__ == "__main__":
+    main()

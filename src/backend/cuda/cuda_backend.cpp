@@ -1,0 +1,33 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include "backend/cuda/cuda_executable.h"
+#include "fuse/fuse.h"
+#include "optimize/pipeline.h"
+
+namespace onrush {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : options_(options),
+        shared_(std::make_shared<cuda::CudaShared>(options.device, options.memory_limit,
+                                                   options.cache_folder)) {}
+
+  std::shared_ptr<const Executable> compile(Graph graph) override {
+    if (options_.optimize) graph = optimize(graph);
+    return std::make_shared<cuda::CudaExecutable>(fuse(std::move(graph)), shared_);
+  }
+
+ private:
+  CudaOptions options_;
+  std::shared_ptr<cuda::CudaShared> shared_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace onrush

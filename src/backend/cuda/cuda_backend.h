@@ -1,0 +1,23 @@
+// The CUDA backend: every kernel of a plan generated, compiled for the device at hand, and launched
+// on a stream.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace onrush {
+
+struct CudaOptions {
+  int device = 0;                 // ordinal
+  bool optimize = true;           // run the optimisation passes
+  size_t memory_limit = 0;        // bytes of device memory for weights and scratch; 0: none
+  std::string cache_folder = {};  // of compiled kernels; empty: the default, see base/disk_cache.h
+};
+
+// Throws Error{not_found} where the driver, the device or NVRTC is missing, with what was looked
+// for and what to install.
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
+
+}  // namespace onrush

@@ -1,0 +1,15 @@
+// Why CUDA works here, or does not.
+#pragma once
+
+#include <string>
+
+#include "base/disk_cache.h"
+
+namespace onrush::cuda {
+
+// A report to print: the driver, each device, each library with its path and version, the cache,
+// what is missing with what that costs and what to install, and everywhere that was looked.
+// Opens the libraries but leaves the devices alone. Never throws because something is missing.
+std::string doctor_report(const CacheOptions& cache = {});
+
+}  // namespace onrush::cuda

@@ -1,0 +1,99 @@
+// The CUDA driver: its errors, its devices and their contexts.
+//
+// In this folder a function that takes or belongs to a Context REQUIRES that it is current on the
+// calling thread, see ContextScope; destructors see to that themselves and ignore errors. Failed
+// calls throw Error{device}, or Error{out_of_memory}, with the call's name and the driver's text.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/cuda/libraries.h"
+
+namespace onrush::cuda {
+
+// The driver, initialised. Throws Error{not_found} if there is none or it finds no device.
+const DriverApi& driver();
+
+void check(CUresult result, const char* call);
+
+struct DeviceInfo {
+  int ordinal = 0;
+  std::string name;
+  Version capability;  // {9, 0} for Hopper
+  size_t memory_bytes = 0;
+  size_t l2_bytes = 0;
+  int multiprocessors = 0;
+  int threads_per_multiprocessor = 0;
+  size_t shared_bytes_per_block = 0;  // at most, where a function asks for it
+  size_t shared_bytes_per_multiprocessor = 0;
+  bool virtual_memory = false;  // VirtualArena works
+};
+// Throws Error{not_found} for an ordinal that is not there.
+DeviceInfo device_info(int ordinal);
+int device_count();
+
+// The primary context of a device, which CUDA's runtime and other frameworks in the process share.
+class Context {
+ public:
+  // Throws Error{not_found} for an ordinal that is not there.
+  static std::shared_ptr<const Context> open(int ordinal);
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context();
+
+  CUcontext handle() const { return handle_; }
+  const DeviceInfo& device() const { return device_; }
+  void synchronize() const;  // waits for all work of the context
+
+ private:
+  explicit Context(int ordinal);
+
+  DeviceInfo device_;
+  CUdevice id_ = 0;
+  CUcontext handle_ = nullptr;
+};
+using ContextPtr = std::shared_ptr<const Context>;
+
+// Makes a context current on this thread for as long as it lives; then what was before.
+class ContextScope {
+ public:
+  explicit ContextScope(const Context& context);
+  ContextScope(const ContextScope&) = delete;
+  ContextScope& operator=(const ContextScope&) = delete;
+  ~ContextScope();
+};
+
+// A handle that the driver's function `destroy` frees, with the context current. May be empty.
+template <class T, CUresult (*DriverApi::*destroy)(T)>
+class Handle {
+ public:
+  Handle() = default;
+  Handle(ContextPtr context, T handle) : context_(std::move(context)), handle_(handle) {}
+  Handle(Handle&& other) noexcept
+      : context_(std::move(other.context_)), handle_(std::exchange(other.handle_, T())) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(context_, other.context_);
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Handle() {
+    if (handle_ == T()) return;
+    const DriverApi& api = driver();
+    if (api.cuCtxPushCurrent(context_->handle()) != CUDA_SUCCESS) return;  // the process is ending
+    (api.*destroy)(handle_);
+    CUcontext popped;
+    api.cuCtxPopCurrent(&popped);
+  }
+
+  T get() const { return handle_; }
+  const ContextPtr& context() const { return context_; }
+
+ private:
+  ContextPtr context_;
+  T handle_ = T();
+};
+
+}  // namespace onrush::cuda

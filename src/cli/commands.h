@@ -1,0 +1,37 @@
+// The subcommands. Each prints to standard output and throws Error or UsageError.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/arguments.h"
+#include <onrush/session.h>
+
+namespace onrush::cli {
+
+struct RunCommand {
+  std::string model;
+  InputTexts inputs;
+  std::string output_dir;   // one .npy an output; empty: none
+  std::string output_file;  // all outputs in one .npz; empty: none
+  int repeat = 0;           // timed runs after the first
+  bool json = false;        // print nothing but the figures, as one JSON object
+  SessionOptions session;
+};
+void run(const RunCommand& command);
+
+// Needs no external data and runs nothing.
+void inspect(const std::string& model);
+
+struct PlanCommand {
+  std::string model;
+  InputTexts inputs;
+  std::string stage = "plan";  // one of kStages
+  bool optimize = true;
+  bool execute = false;  // run the model, so that what waits for values is planned too
+};
+inline constexpr std::string_view kStages[] = {"model", "graph", "optimized", "schedule", "plan"};
+// Without weights, and unless `execute`, placeholders stand for them.
+void plan(const PlanCommand& command);
+
+}  // namespace onrush::cli

@@ -1,0 +1,112 @@
+// onrush run: a model on given or random inputs; its outputs, and how long it took.
+#include <cctype>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "base/check.h"
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "cli/npy.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "cli/timing.h"
+
+namespace onrush::cli {
+namespace {
+
+struct Figures {
+  double load_ms = 0;
+  double first_ms = 0;
+  std::vector<double> repeated_ms;
+};
+
+// A name that is a file name everywhere and stays in its folder.
+std::string file_name(const std::string& name) {
+  std::string result = name.empty() ? "_" : name;
+  for (char& c : result)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && !std::strchr("._-", c)) c = '_';
+  if (result[0] == '.') result[0] = '_';
+  return result;
+}
+
+void write_folder(const std::string& folder, const NamedTensors& tensors) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error)
+    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", folder, error.message());
+  std::set<std::string> taken;
+  for (const auto& [name, tensor] : tensors) {
+    std::string file = file_name(name);
+    while (!taken.insert(file).second) file += "_";
+    write_npy(fmt::format("{}/{}.npy", folder, file), tensor);
+  }
+}
+
+NamedTensors run_all(const Session& session, const Inputs& inputs, int repeat, Figures& figures,
+                     Progress& progress) try {
+  progress.show("compiling and first run");
+  const Stopwatch first;
+  std::vector<Value> values = session.run(inputs.values);
+  figures.first_ms = first.milliseconds();
+
+  for (int i = 0; i < repeat; ++i) {
+    progress.show(fmt::format("run {} of {}", i + 1, repeat));
+    const Stopwatch repeated;
+    values = session.run(inputs.values);
+    figures.repeated_ms.push_back(repeated.milliseconds());
+  }
+  NamedTensors tensors;
+  for (size_t i = 0; i < values.size(); ++i)
+    for (auto& tensor : tensors_of(session.outputs()[i].name, values[i]))
+      tensors.push_back(std::move(tensor));
+  return tensors;
+} catch (const Error& error) {
+  throw explain(error, inputs);
+}
+
+void print_json(const RunCommand& command, const Figures& figures) {
+  const auto repeated = [&](double share) {
+    return figures.repeated_ms.empty()
+               ? "null"
+               : fmt::format("{:.4f}", quantile(figures.repeated_ms, share));
+  };
+  fmt::print(
+      "{{\"model\": {}, \"device\": {}, \"threads\": {}, \"repeat\": {}, "
+      "\"load_ms\": {:.4f}, \"first_ms\": {:.4f}, \"median_ms\": {}, \"p10_ms\": {}, "
+      "\"p90_ms\": {}, \"peak_rss_bytes\": {}}}\n",
+      json_string(command.model), json_string(command.session.device), command.session.threads,
+      command.repeat, figures.load_ms, figures.first_ms, repeated(0.5), repeated(0.1),
+      repeated(0.9), peak_resident_bytes());
+}
+
+void print_text(const Figures& figures, const NamedTensors& outputs) {
+  for (const auto& [name, tensor] : outputs) fmt::print("{}", summary(name, tensor));
+  fmt::print("load {:.1f} ms, first run {:.1f} ms", figures.load_ms, figures.first_ms);
+  if (const auto& times = figures.repeated_ms; !times.empty())
+    fmt::print(", then {} runs: median {:.3f} ms, p10 {:.3f} ms, p90 {:.3f} ms", times.size(),
+               quantile(times, 0.5), quantile(times, 0.1), quantile(times, 0.9));
+  fmt::print("\n");
+}
+
+}  // namespace
+
+void run(const RunCommand& command) {
+  const InputChoices choices = parse(command.inputs);
+  Progress progress;
+  Figures figures;
+  progress.show("loading " + command.model);
+  const Stopwatch load;
+  const Session session = Session::load(command.model, command.session);
+  figures.load_ms = load.milliseconds();
+
+  const Inputs inputs = make_inputs(session.inputs(), choices);
+  const NamedTensors outputs = run_all(session, inputs, command.repeat, figures, progress);
+  if (!command.output_dir.empty()) write_folder(command.output_dir, outputs);
+  if (!command.output_file.empty()) write_npz(command.output_file, outputs);
+  progress.clear();
+  if (command.json) print_json(command, figures);
+  else print_text(figures, outputs);
+}
+
+}  // namespace onrush::cli

@@ -1,0 +1,104 @@
+#include "plan/placement.h"
+
+#include <map>
+
+#include "base/check.h"
+#include "plan/memory.h"
+
+namespace onrush {
+
+Shape concrete_shape(const Dims& dims, const SizeTable& sizes) {
+  Shape shape;
+  for (Dim dim : dims) shape.push_back(sizes(dim));
+  return shape;
+}
+
+namespace {
+
+class Placer {
+ public:
+  Placer(const Schedule& schedule, std::span<const Step* const> steps, const SizeTable& sizes,
+         std::vector<Place> places)
+      : schedule_(schedule), graph_(schedule.graph), steps_(steps), sizes_(sizes) {
+    out_.places = std::move(places);
+    out_.workspaces.resize(steps.size());
+  }
+
+  Placement run(std::span<const int64_t> workspace_bytes) {
+    place_inputs();
+    place_outputs();
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      const int at = static_cast<int>(s);
+      for (NodeId node : memory_of(graph_, *steps_[s]))
+        if (const auto life = life_of_.find(node.index); life != life_of_.end())
+          lives_[life->second].last = at;
+      for (NodeId output : steps_[s]->group->outputs) place_result(*steps_[s], output, at);
+      if (workspace_bytes[s]) {
+        workspaces_.emplace_back(s, lives_.size());
+        lives_.push_back({workspace_bytes[s], at, at});
+      }
+    }
+    // What becomes an output by copying lives to the end.
+    for (const GraphOutput& output : graph_.outputs)
+      if (const auto life = life_of_.find(output.node.index); life != life_of_.end())
+        lives_[life->second].last = static_cast<int>(steps_.size());
+    out_.arena_bytes = pack(lives_);
+    for (const auto& [node, life] : life_of_)
+      out_.places[node] = {Place::Kind::arena, 0, lives_[life].offset};
+    for (const auto& [step, life] : workspaces_)
+      out_.workspaces[step] = {Place::Kind::arena, 0, lives_[life].offset};
+    return std::move(out_);
+  }
+
+ private:
+  void place_inputs() {
+    for (uint32_t i = 0; i < graph_.nodes.size(); ++i)
+      if (const auto* input = std::get_if<InputAttr>(&graph_.nodes[i].attr))
+        out_.places[i] = {Place::Kind::input, input->index};
+  }
+
+  bool made_by_host(NodeId node) const {
+    const int home = schedule_.home[node.index];
+    return home >= 0 && schedule_.groups[static_cast<size_t>(home)].kind == Group::Kind::host;
+  }
+
+  void place_outputs() {
+    for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+      const NodeId node = graph_.outputs[i].node;
+      Place& place = out_.places[node.index];
+      if (place.kind == Place::Kind::none && !made_by_host(node))
+        place = {Place::Kind::output, static_cast<int>(i)};
+    }
+  }
+
+  void place_result(const Step& step, NodeId output, int at) {
+    if (step.group->kind == Group::Kind::host) {
+      out_.places[output.index] = {Place::Kind::tensor, out_.tensors++};
+      return;
+    }
+    if (out_.places[output.index].kind != Place::Kind::none) return;
+    const TensorType& type = graph_.type(output);
+    const int64_t count = element_count(concrete_shape(type.shape, sizes_));
+    life_of_[output.index] = lives_.size();
+    lives_.push_back({static_cast<int64_t>(byte_size(type.dtype, count)), at, at});
+  }
+
+  const Schedule& schedule_;
+  const Graph& graph_;
+  std::span<const Step* const> steps_;
+  const SizeTable& sizes_;
+  Placement out_;
+  std::vector<BufferLife> lives_;
+  std::map<uint32_t, size_t> life_of_;                 // node -> life
+  std::vector<std::pair<size_t, size_t>> workspaces_;  // step, life
+};
+
+}  // namespace
+
+Placement place(const Schedule& schedule, std::span<const Step* const> steps,
+                const SizeTable& sizes, std::vector<Place> places,
+                std::span<const int64_t> workspace_bytes) {
+  return Placer(schedule, steps, sizes, std::move(places)).run(workspace_bytes);
+}
+
+}  // namespace onrush

@@ -1,0 +1,43 @@
+// Where the bytes of every value are during a run at concrete sizes.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "ir/graph.h"
+#include "plan/steps.h"
+
+namespace onrush {
+
+struct Place {
+  enum class Kind : uint8_t {
+    none,
+    fixed,   // known before the run: a weight, or a tensor of dims
+    input,   // of the graph, by index
+    output,  // of the graph, by index: written in place
+    arena,   // at an offset
+    tensor,  // made by a host step, by index
+  };
+  Kind kind = Kind::none;
+  int index = 0;
+  int64_t offset = 0;
+  void* data = nullptr;
+};
+
+struct Placement {
+  std::vector<Place> places;      // by node
+  std::vector<Place> workspaces;  // by step; none where the step needs no memory of its own
+  int64_t arena_bytes = 0;
+  int tensors = 0;
+};
+
+// `places` has the fixed ones filled in; inputs, results of the steps and workspaces (bytes by
+// step) are placed here. Values share memory where their lives do not meet.
+Placement place(const Schedule& schedule, std::span<const Step* const> steps,
+                const SizeTable& sizes, std::vector<Place> places,
+                std::span<const int64_t> workspace_bytes);
+
+Shape concrete_shape(const Dims& dims, const SizeTable& sizes);
+
+}  // namespace onrush

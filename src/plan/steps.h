@@ -1,0 +1,31 @@
+// The kernels of a schedule in their order of execution, for all sizes.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "codegen/loops.h"
+#include "fuse/schedule.h"
+
+namespace onrush {
+
+// One group of the schedule (which must outlive it) as kernels. NodeId: a primitive that the host
+// evaluates by itself.
+struct Step {
+  const Group* group;
+  std::variant<std::vector<Loops>, Contraction, NodeId> kernel;
+};
+
+Step make_step(const Schedule& schedule, const Group& group);
+
+// The values whose memory a step reads or writes, besides those it makes itself; with repetitions.
+std::vector<NodeId> memory_of(const Graph& graph, const Step& step);
+
+// The node, with a seed of its own where the model gives none: for random_bits, which then differ
+// from run to run.
+Node with_fresh_seed(const Node& node);
+
+std::string to_string(const Schedule& schedule, const Step& step);
+
+}  // namespace onrush
