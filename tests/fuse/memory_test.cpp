@@ -1,7 +1,6 @@
 #include "plan/memory.h"
 
 #include <gtest/gtest.h>
-
 #include <random>
 
 namespace onrush {
@@ -18,7 +17,8 @@ TEST(Memory, LivingBuffersDoNotOverlap) {
     std::vector<BufferLife> buffers;
     for (int i = 0; i < 40; ++i) {
       const int first = static_cast<int>(random() % 30);
-      buffers.push_back({static_cast<int64_t>(random() % 5000 + 1), first, first + static_cast<int>(random() % 6)});
+      buffers.push_back({static_cast<int64_t>(random() % 5000 + 1), first,
+                         first + static_cast<int>(random() % 6)});
     }
     const int64_t size = pack(buffers);
     for (size_t i = 0; i < buffers.size(); ++i) {

@@ -11,7 +11,9 @@ namespace {
 
 class Fusion : public testing::Test {
  protected:
-  Dim symbol(int64_t value) { return b.shapes().symbol("n", {SymbolSource::Kind::extent, 0, 0}, value); }
+  Dim symbol(int64_t value) {
+    return b.shapes().symbol("n", {SymbolSource::Kind::extent, 0, 0}, value);
+  }
   NodeId weight(Shape shape) {
     Tensor tensor(DType::f32, std::move(shape));
     for (float& x : tensor.as<float>()) x = 0.5f;
@@ -22,7 +24,8 @@ class Fusion : public testing::Test {
     return fuse(b.finish());
   }
   static std::string kinds(const Schedule& schedule) {
-    static const char* names[] = {"pointwise", "reduction", "window", "contraction", "concat", "host"};
+    static const char* names[] = {"pointwise",   "reduction", "window",
+                                  "contraction", "concat",    "host"};
     std::string text;
     for (const Group& group : schedule.groups)
       text += (text.empty() ? "" : " ") + std::string(names[static_cast<size_t>(group.kind)]) +
@@ -35,7 +38,8 @@ class Fusion : public testing::Test {
 TEST_F(Fusion, BiasResidualAndReluJoinTheConvolution) {
   const Dim n = symbol(2);
   const NodeId x = b.input("x", {DType::f32, {n, 8, 8, 16}});
-  const NodeId conv = b.conv(x, weight({16, 3, 3, 16}), {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, DType::f32});
+  const NodeId conv =
+      b.conv(x, weight({16, 3, 3, 16}), {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, DType::f32});
   const NodeId sum = b.add(b.add(conv, weight({16})), x);
   EXPECT_EQ(kinds(schedule(b.max(sum, b.like(sum, 0)))), "contraction");
 }

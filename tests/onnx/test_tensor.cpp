@@ -50,10 +50,8 @@ Tensor counting(DType dtype, int64_t count) {
 void expect_same(const Tensor& a, const Tensor& b) {
   ASSERT_EQ(a.dtype(), b.dtype());
   ASSERT_EQ(a.shape(), b.shape());
-  if (a.dtype() == DType::string)
-    EXPECT_TRUE(std::ranges::equal(a.strings(), b.strings()));
-  else
-    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.bytes()), 0);
+  if (a.dtype() == DType::string) EXPECT_TRUE(std::ranges::equal(a.strings(), b.strings()));
+  else EXPECT_EQ(std::memcmp(a.data(), b.data(), a.bytes()), 0);
 }
 
 TEST_P(EveryDType, RoundTripsRaw) {

@@ -40,10 +40,8 @@ inline void expect_tensor(const Tensor& tensor, DType dtype, const Shape& shape,
   ASSERT_EQ(tensor.shape(), shape);
   for (size_t i = 0; i < values.size(); ++i) {
     const double value = load_f64(dtype, tensor.data(), static_cast<int64_t>(i));
-    if (std::isnan(values[i]))
-      EXPECT_TRUE(std::isnan(value)) << "element " << i;
-    else
-      EXPECT_EQ(value, values[i]) << "element " << i;
+    if (std::isnan(values[i])) EXPECT_TRUE(std::isnan(value)) << "element " << i;
+    else EXPECT_EQ(value, values[i]) << "element " << i;
   }
 }
 inline void expect_strings(const Tensor& tensor, const Shape& shape,

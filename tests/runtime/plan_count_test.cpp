@@ -1,4 +1,5 @@
-// How many plans a model needs for the shapes that its users send. Weights are absent: nothing runs.
+// How many plans a model needs for the shapes that its users send. Weights are absent: nothing
+// runs.
 #include <gtest/gtest.h>
 
 #include "backend/backend.h"
@@ -12,7 +13,9 @@ namespace {
 
 // Compiles as far as the schedule, and gives outputs of the right shape without computing them.
 class ShapesOnly final : public Backend {
-  class Compiled final : public Executable, public Binding, public std::enable_shared_from_this<Compiled> {
+  class Compiled final : public Executable,
+                         public Binding,
+                         public std::enable_shared_from_this<Compiled> {
    public:
     explicit Compiled(Graph graph) : graph_(std::move(graph)) {}
     std::shared_ptr<const Binding> bind(SizeTable sizes) const override {
@@ -20,7 +23,8 @@ class ShapesOnly final : public Backend {
       bound->sizes_ = std::move(sizes);
       return bound;
     }
-    std::vector<Tensor> run(RunState&, std::span<const Tensor>, std::span<const Tensor>) const override {
+    std::vector<Tensor> run(RunState&, std::span<const Tensor>,
+                            std::span<const Tensor>) const override {
       std::vector<Tensor> outputs;
       for (const GraphOutput& output : graph_.outputs) {
         Shape shape;
@@ -48,7 +52,8 @@ class Network {
   explicit Network(const std::string& path) : model_(load(path)) {
     for (const auto& initializer : model_.graph.initializers) {
       const Tensor& t = initializer.tensor;
-      constants_.set_constant(initializer.name, t.count() && !t.data() ? Tensor(t.dtype(), t.shape()) : t);
+      constants_.set_constant(initializer.name,
+                              t.count() && !t.data() ? Tensor(t.dtype(), t.shape()) : t);
     }
     shared_.model = &model_;
     shared_.backend = &backend_;
@@ -88,13 +93,15 @@ INSTANTIATE_TEST_SUITE_P(Both, Exporters, testing::Values("", "_torchscript"));
 TEST_P(Exporters, BertNeedsAtMostThreePlansForAllLengths) {
   Network bert(MODELS "/bert_base" + GetParam() + ".onnx");
   size_t plans = 0;
-  for (int64_t length : {128, 2, 3, 17, 64, 255, 256, 384, 511, 512}) plans = bert.run({{1, length}, {1, length}, {1, length}});
+  for (int64_t length : {128, 2, 3, 17, 64, 255, 256, 384, 511, 512})
+    plans = bert.run({{1, length}, {1, length}, {1, length}});
   for (int64_t batch : {2, 8}) plans = bert.run({{batch, 128}, {batch, 128}, {batch, 128}});
   EXPECT_LE(plans, 3u);
 }
 
 TEST(PlanCount, ImageModelsNeedAtMostTwoPlansForAllBatches) {
-  for (const char* name : {"resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit_b_16"}) {
+  for (const char* name :
+       {"resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit_b_16"}) {
     Network network(std::string(MODELS "/") + name + ".onnx");
     size_t plans = 0;
     for (int64_t batch : {1, 2, 8, 32}) plans = network.run({{batch, 3, 224, 224}});

@@ -1,14 +1,12 @@
 // Sessions as a caller sees them, on the CPU and on the reference backend.
-#include <gtest/gtest.h>
-
 #include <atomic>
+#include <gtest/gtest.h>
 #include <numeric>
 #include <thread>
 
-#include <onrush/session.h>
-
 #include "../onnx/builders.h"
 #include "runtime/session_impl.h"
+#include <onrush/session.h>
 
 namespace onrush::onnx {
 namespace {
@@ -60,11 +58,13 @@ class Sessions : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Devices, Sessions, testing::Values("cpu", "reference"));
 
 TEST_P(Sessions, ServeSeveralShapesFromOnePlan) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n"), fixed(2)})},
-                                        {node("Add", {"x", "x"}, {"d"}), node("Relu", {"d"}, {"y"})}, {"y"}),
-                            options());
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n"), fixed(2)})},
+                          {node("Add", {"x", "x"}, {"d"}), node("Relu", {"d"}, {"y"})}, {"y"}),
+              options());
   EXPECT_EQ(to_floats(s.run({{"x", floats({1, 2}, {1, -1})}})[0]), (std::vector<float>{2, 0}));
-  EXPECT_EQ(to_floats(s.run({{"x", floats({2, 2}, {1, 2, -3, 4})}})[0]), (std::vector<float>{2, 4, 0, 8}));
+  EXPECT_EQ(to_floats(s.run({{"x", floats({2, 2}, {1, 2, -3, 4})}})[0]),
+            (std::vector<float>{2, 4, 0, 8}));
   EXPECT_EQ(s.run({{"x", floats({0, 2}, {})}})[0].tensor().shape(), (Shape{0, 2}));
   EXPECT_LE(s.impl().main_scope().plans().size(), 2u);
 }
@@ -73,12 +73,14 @@ TEST_P(Sessions, FollowAConditionThatDataDecides) {
   const Graph then_branch = graph({}, {node("Neg", {"x"}, {"t"})}, {"t"});
   const Graph else_branch = graph({}, {node("Identity", {"x"}, {"e"})}, {"e"});
   const Session s = session(
-      typed_graph({info("x", DType::f32, {any("n")})},
-                  {node("ReduceSum", {"x"}, {"sum"}, {attribute("keepdims", int64_t{0})}),
-                   node("Constant", {}, {"zero"}, {attribute("value", floats({}, {0}))}),
-                   node("Less", {"sum", "zero"}, {"negative"}),
-                   node("If", {"negative"}, {"y"}, {subgraph("then_branch", then_branch), subgraph("else_branch", else_branch)})},
-                  {"y"}),
+      typed_graph(
+          {info("x", DType::f32, {any("n")})},
+          {node("ReduceSum", {"x"}, {"sum"}, {attribute("keepdims", int64_t{0})}),
+           node("Constant", {}, {"zero"}, {attribute("value", floats({}, {0}))}),
+           node("Less", {"sum", "zero"}, {"negative"}),
+           node("If", {"negative"}, {"y"},
+                {subgraph("then_branch", then_branch), subgraph("else_branch", else_branch)})},
+          {"y"}),
       options());
   EXPECT_EQ(to_floats(s.run({{"x", floats({2}, {1, -3})}})[0]), (std::vector<float>{-1, 3}));
   EXPECT_EQ(to_floats(s.run({{"x", floats({2}, {1, 3})}})[0]), (std::vector<float>{1, 3}));
@@ -86,27 +88,32 @@ TEST_P(Sessions, FollowAConditionThatDataDecides) {
 
 // The carried value grows by one element in every iteration.
 TEST_P(Sessions, LoopOverAGrowingValue) {
-  const Graph body = typed_graph({info("i", DType::i64, {}), info("go", DType::boolean, {}), info("so_far", DType::i64, {any("n")})},
-                                 {node("Constant", {}, {"axis"}, {attribute("value", ints({1}, {0}))}),
-                                  node("Unsqueeze", {"i", "axis"}, {"next"}),
-                                  node("Concat", {"so_far", "next"}, {"longer"}, {attribute("axis", int64_t{0})}),
-                                  node("Identity", {"go"}, {"go_on"}), node("Mul", {"i", "i"}, {"square"})},
-                                 {"go_on", "longer", "square"});
-  const Session s = session(typed_graph({info("trips", DType::i64, {}), info("start", DType::i64, {any("n")})},
-                                        {node("Loop", {"trips", "", "start"}, {"all", "squares"}, {subgraph("body", body)})},
-                                        {"all", "squares"}),
-                            options());
+  const Graph body =
+      typed_graph({info("i", DType::i64, {}), info("go", DType::boolean, {}),
+                   info("so_far", DType::i64, {any("n")})},
+                  {node("Constant", {}, {"axis"}, {attribute("value", ints({1}, {0}))}),
+                   node("Unsqueeze", {"i", "axis"}, {"next"}),
+                   node("Concat", {"so_far", "next"}, {"longer"}, {attribute("axis", int64_t{0})}),
+                   node("Identity", {"go"}, {"go_on"}), node("Mul", {"i", "i"}, {"square"})},
+                  {"go_on", "longer", "square"});
+  const Session s = session(
+      typed_graph(
+          {info("trips", DType::i64, {}), info("start", DType::i64, {any("n")})},
+          {node("Loop", {"trips", "", "start"}, {"all", "squares"}, {subgraph("body", body)})},
+          {"all", "squares"}),
+      options());
   const auto out = s.run({{"trips", ints({}, {4})}, {"start", ints({1}, {7})}});
   EXPECT_EQ(to_ints(out[0]), (std::vector<int64_t>{7, 0, 1, 2, 3}));
   EXPECT_EQ(to_ints(out[1]), (std::vector<int64_t>{0, 1, 4, 9}));
 }
 
 TEST_P(Sessions, GoOnAfterASizeThatDataDecides) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
-                                        {node("NonZero", {"x"}, {"where"}), node("Shape", {"where"}, {"shape"}),
-                                         node("Add", {"where", "where"}, {"twice"})},
-                                        {"twice", "shape"}),
-                            options());
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")})},
+                          {node("NonZero", {"x"}, {"where"}), node("Shape", {"where"}, {"shape"}),
+                           node("Add", {"where", "where"}, {"twice"})},
+                          {"twice", "shape"}),
+              options());
   auto out = s.run({{"x", floats({4}, {0, 1, 0, 2})}});
   EXPECT_EQ(to_ints(out[0]), (std::vector<int64_t>{2, 6}));
   EXPECT_EQ(to_ints(out[1]), (std::vector<int64_t>{1, 2}));
@@ -115,9 +122,10 @@ TEST_P(Sessions, GoOnAfterASizeThatDataDecides) {
 }
 
 TEST_P(Sessions, ReshapeToAnInputsValues) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")}), info("shape", DType::i64, {fixed(2)})},
-                                        {node("Reshape", {"x", "shape"}, {"y"})}, {"y"}),
-                            options());
+  const Session s = session(
+      typed_graph({info("x", DType::f32, {any("n")}), info("shape", DType::i64, {fixed(2)})},
+                  {node("Reshape", {"x", "shape"}, {"y"})}, {"y"}),
+      options());
   const Tensor x = floats({6}, {0, 1, 2, 3, 4, 5});
   EXPECT_EQ(s.run({{"x", x}, {"shape", ints({2}, {2, 3})}})[0].tensor().shape(), (Shape{2, 3}));
   EXPECT_EQ(s.run({{"x", x}, {"shape", ints({2}, {3, -1})}})[0].tensor().shape(), (Shape{3, 2}));
@@ -125,16 +133,19 @@ TEST_P(Sessions, ReshapeToAnInputsValues) {
 }
 
 TEST_P(Sessions, BuildSequences) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
-                                        {node("SequenceConstruct", {"x", "x"}, {"pair"}),
-                                         node("ConcatFromSequence", {"pair"}, {"y"}, {attribute("axis", int64_t{0})})},
-                                        {"y"}),
-                            options());
+  const Session s = session(
+      typed_graph({info("x", DType::f32, {any("n")})},
+                  {node("SequenceConstruct", {"x", "x"}, {"pair"}),
+                   node("ConcatFromSequence", {"pair"}, {"y"}, {attribute("axis", int64_t{0})})},
+                  {"y"}),
+      options());
   EXPECT_EQ(to_floats(s.run({{"x", floats({2}, {1, 2})}})[0]), (std::vector<float>{1, 2, 1, 2}));
 }
 
 TEST_P(Sessions, WriteIntoTheCallersMemory) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})}, {node("Neg", {"x"}, {"y"})}, {"y"}), options());
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")})}, {node("Neg", {"x"}, {"y"})}, {"y"}),
+              options());
   const Tensor mine = floats({2}, {0, 0});
   RunOptions run;
   run.outputs["y"] = mine;
@@ -144,24 +155,32 @@ TEST_P(Sessions, WriteIntoTheCallersMemory) {
 }
 
 TEST_P(Sessions, StopWhenCancelled) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})}, {node("Neg", {"x"}, {"y"})}, {"y"}), options());
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")})}, {node("Neg", {"x"}, {"y"})}, {"y"}),
+              options());
   const std::atomic<bool> cancel = true;
   RunOptions run;
   run.cancel = &cancel;
-  expect_error(ErrorCode::cancelled, "cancelled", [&] { s.run({{"x", floats({1}, {1})}}, {}, run); });
+  expect_error(ErrorCode::cancelled, "cancelled", [&] {
+    s.run({{"x", floats({1}, {1})}}, {}, run);
+  });
 }
 
 TEST_P(Sessions, RunFromSeveralThreads) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
-                                        {node("Exp", {"x"}, {"e"}), node("Softmax", {"e"}, {"y"}, {attribute("axis", int64_t{0})})}, {"y"}),
-                            options());
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")})},
+                          {node("Exp", {"x"}, {"e"}),
+                           node("Softmax", {"e"}, {"y"}, {attribute("axis", int64_t{0})})},
+                          {"y"}),
+              options());
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       for (int i = 1; i < 40; ++i) {
         const int64_t n = (t * 7 + i) % 30 + 1;
-        const auto y = to_floats(s.run({{"x", floats({n}, std::vector<float>(static_cast<size_t>(n), 0.5f))}})[0]);
+        const auto y = to_floats(
+            s.run({{"x", floats({n}, std::vector<float>(static_cast<size_t>(n), 0.5f))}})[0]);
         const float sum = std::accumulate(y.begin(), y.end(), 0.0f);
         if (std::abs(sum - 1) > 1e-4f) ++wrong;
       }
@@ -172,7 +191,10 @@ TEST_P(Sessions, RunFromSeveralThreads) {
 
 // --- errors
 
-Graph one_input() { return typed_graph({info("x", DType::f32, {any("n"), fixed(2)})}, {node("Neg", {"x"}, {"y"})}, {"y"}); }
+Graph one_input() {
+  return typed_graph({info("x", DType::f32, {any("n"), fixed(2)})}, {node("Neg", {"x"}, {"y"})},
+                     {"y"});
+}
 
 TEST(SessionErrors, NameTheInput) {
   const Session s = session(one_input());
@@ -185,33 +207,41 @@ TEST(SessionErrors, NameTheInput) {
   invalid("must have shape [n,2], not [1,3]", {{"x", floats({1, 3}, {1, 2, 3})}});
   invalid("must have element type float, not int64", {{"x", ints({1, 2}, {1, 2})}});
   const std::vector<std::string> unknown = {"w"};
-  expect_error(ErrorCode::invalid_argument, "no output 'w'; it has 'y'",
-               [&] { s.run({{"x", floats({1, 2}, {1, 2})}}, unknown); });
+  expect_error(ErrorCode::invalid_argument, "no output 'w'; it has 'y'", [&] {
+    s.run({{"x", floats({1, 2}, {1, 2})}}, unknown);
+  });
 }
 
 TEST(SessionErrors, NameTheNode) {
   const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
                                         {named("odd", node("Frobnicate", {"x"}, {"y"}))}, {"y"}));
-  expect_error(ErrorCode::unsupported, "node 'odd' (Frobnicate)", [&] { s.run({{"x", floats({1}, {1})}}); });
+  expect_error(ErrorCode::unsupported, "node 'odd' (Frobnicate)", [&] {
+    s.run({{"x", floats({1}, {1})}});
+  });
 }
 
 TEST(SessionErrors, ReportAnIndexOutOfRangeAndGoOn) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")}), info("i", DType::i64, {any("k")})},
-                                        {node("Gather", {"x", "i"}, {"y"})}, {"y"}));
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")}), info("i", DType::i64, {any("k")})},
+                          {node("Gather", {"x", "i"}, {"y"})}, {"y"}));
   const Tensor x = floats({3}, {1, 2, 3});
-  expect_error(ErrorCode::invalid_argument, "index", [&] { s.run({{"x", x}, {"i", ints({100}, std::vector<int64_t>(100, 7))}}); });
+  expect_error(ErrorCode::invalid_argument, "index", [&] {
+    s.run({{"x", x}, {"i", ints({100}, std::vector<int64_t>(100, 7))}});
+  });
   EXPECT_EQ(to_floats(s.run({{"x", x}, {"i", ints({1}, {2})}})[0]), (std::vector<float>{3}));
 }
 
 TEST(SessionErrors, RespectTheMemoryLimit) {
   SessionOptions options;
   options.memory_limit = 1 << 16;
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
-                                        {node("CumSum", {"x", "zero"}, {"c"}), node("Constant", {}, {"zero"}, {attribute("value", ints({}, {0}))}),
-                                         node("Exp", {"c"}, {"e"}), node("ReduceSum", {"e"}, {"s"}), node("Div", {"e", "s"}, {"d"}),
-                                         node("CumSum", {"d", "zero"}, {"y"})},
-                                        {"y"}),
-                            options);
+  const Session s =
+      session(typed_graph({info("x", DType::f32, {any("n")})},
+                          {node("CumSum", {"x", "zero"}, {"c"}),
+                           node("Constant", {}, {"zero"}, {attribute("value", ints({}, {0}))}),
+                           node("Exp", {"c"}, {"e"}), node("ReduceSum", {"e"}, {"s"}),
+                           node("Div", {"e", "s"}, {"d"}), node("CumSum", {"d", "zero"}, {"y"})},
+                          {"y"}),
+              options);
   EXPECT_EQ(s.run({{"x", floats({2}, {0, 0})}})[0].tensor().count(), 2);
   const Tensor large(DType::f32, {1 << 20});
   std::fill(large.as<float>().begin(), large.as<float>().end(), 1e-6f);
@@ -222,7 +252,8 @@ TEST(SessionErrors, RespectTheMemoryLimit) {
 TEST(SessionErrors, UnknownDevice) {
   SessionOptions options;
   options.device = "tpu";
-  expect_error(ErrorCode::invalid_argument, "unknown device 'tpu'", [&] { session(one_input(), options); });
+  expect_error(ErrorCode::invalid_argument, "unknown device 'tpu'",
+               [&] { session(one_input(), options); });
 }
 
 }  // namespace

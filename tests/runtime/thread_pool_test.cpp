@@ -1,7 +1,6 @@
 #include "backend/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
-
 #include <stdexcept>
 #include <thread>
 
@@ -31,7 +30,11 @@ TEST(ThreadPool, ServesSeveralCallers) {
 
 TEST(ThreadPool, PassesAnExceptionOnAndGoesOn) {
   ThreadPool pool(2);
-  EXPECT_THROW(pool.run(100, [](int64_t task) { if (task == 50) throw std::runtime_error("x"); }), std::runtime_error);
+  EXPECT_THROW(pool.run(100,
+                        [](int64_t task) {
+                          if (task == 50) throw std::runtime_error("x");
+                        }),
+               std::runtime_error);
   std::atomic<int> done = 0;
   pool.run(10, [&](int64_t) { ++done; });
   EXPECT_EQ(done, 10);
