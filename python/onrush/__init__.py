@@ -1,0 +1,14 @@
+"""Onrush runs ONNX models.
+
+``onrush.Session`` is the interface to write new programs with. Beside it stands everything that
+``import onnxruntime`` offers, under the same names; see onrush.ort, and onrush.shim for programs
+that are not to be changed.
+"""
+
+from . import ort
+from ._core import version as __version__
+from .errors import Error
+from .ort import *  # noqa: F403
+from .session import Argument, Session
+
+__all__ = ["Argument", "Error", "Session", "__version__", *ort.__all__]

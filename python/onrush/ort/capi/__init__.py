@@ -1,0 +1,1 @@
+"""The submodules of onnxruntime.capi that programs import, under the same names."""

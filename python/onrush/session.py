@@ -1,0 +1,138 @@
+"""Onrush's own interface: load a model, ask what it takes and gives, run it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from . import _core
+
+
+class Argument(NamedTuple):
+    """An input or output of a model, as the model declares it.
+
+    ``type`` is ONNX's spelling, such as "tensor(float)" or "seq(tensor(int64))". ``shape`` has an
+    entry for each dimension: its size, its name where the size may vary from call to call, or None
+    if it has neither. It is None itself if the rank is not known or the type is no tensor.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        dims = (
+            ""
+            if self.shape is None
+            else ", ".join("?" if d is None else str(d) for d in self.shape)
+        )
+        return f"{self.name}: {self.type}" + ("" if self.shape is None else f"[{dims}]")
+
+
+def _argument(name: str, type: str, shape: list | None) -> Argument:
+    return Argument(name, type, None if shape is None else tuple(shape))
+
+
+class Session:
+    """A model, ready to run.
+
+    ::
+
+        session = onrush.Session("model.onnx")
+        logits, = session(x=image)               # all outputs, in the model's order
+        named = session.run({"x": image})        # the same as a dict
+
+    Inputs are numpy arrays, objects with DLPack in host memory (such as torch tensors), numbers or
+    nested lists; arrays with dense elements are read in place. Sequences are lists, maps are dicts,
+    an empty optional is None. Results are new numpy arrays; bfloat16, float8 and 4-bit ones have
+    dtypes of ml_dtypes if it is installed, and are raw bits otherwise.
+
+    Several threads may run one session at once; the GIL is released meanwhile. A session does not
+    survive a fork: make sessions in the child.
+
+    Parameters
+    ----------
+    model: the path of an ONNX file, or the bytes of one.
+    threads: how many threads share the work of one run; 0 is one for each processor at hand.
+    device: "cpu", or "reference" for the slow and exact evaluator, for debugging.
+    precision: "fp32", or "bf16" for matrix products and convolutions of bfloat16 operands that are
+        summed in fp32. Inputs and outputs keep their dtypes.
+    optimize: False compiles the graph as it stands, for debugging.
+    memory_limit: bytes of host memory for weights and scratch; 0 is no limit.
+
+    Raises onrush.Error for a model or a call that cannot work, saying where and why.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        threads: int = 0,
+        device: str = "cpu",
+        precision: str = "fp32",
+        optimize: bool = True,
+        memory_limit: int = 0,
+    ):
+        self._core = _core.Session(
+            model if isinstance(model, bytes) else os.fspath(model),
+            threads=threads,
+            device=device,
+            precision=precision,
+            optimization_level=int(optimize),
+            memory_limit=memory_limit,
+        )
+        self._inputs = tuple(_argument(*described) for described in self._core.inputs)
+        self._outputs = tuple(_argument(*described) for described in self._core.outputs)
+
+    @property
+    def inputs(self) -> tuple[Argument, ...]:
+        """What every run needs, in the model's order."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Argument, ...]:
+        """What a run gives, in the model's order."""
+        return self._outputs
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The model's own key-value pairs (metadata_props)."""
+        return self._core.metadata
+
+    def __call__(self, *args: Any, **inputs: Any) -> list[Any]:
+        """All outputs, in the model's order; inputs by position or by name."""
+        if len(args) > len(self._inputs):
+            raise TypeError(f"the model takes {len(self._inputs)} inputs, {len(args)} were given")
+        for argument, value in zip(self._inputs, args):
+            if inputs.setdefault(argument.name, value) is not value:
+                raise TypeError(f"input '{argument.name}' was given twice")
+        return self._core.run(inputs)
+
+    def run(
+        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Outputs by name: those named, or all of them."""
+        names = [output.name for output in self._outputs] if outputs is None else list(outputs)
+        return dict(zip(names, self._core.run(inputs, names)))
+
+    async def run_async(
+        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """``run`` on a thread of the event loop's pool. The run stops if the task is cancelled."""
+        import asyncio  # here, because it takes as long to load as all of this module
+
+        names = [output.name for output in self._outputs] if outputs is None else list(outputs)
+        cancel = _core.CancelFlag()
+        call = functools.partial(self._core.run, inputs, names, cancel)
+        try:
+            return dict(zip(names, await asyncio.get_running_loop().run_in_executor(None, call)))
+        except asyncio.CancelledError:
+            cancel.requested = True
+            raise
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(str, self._inputs))
+        outputs = ", ".join(map(str, self._outputs))
+        return f"<onrush.Session ({inputs}) -> ({outputs})>"

@@ -1,0 +1,91 @@
+#include "io_binding.h"
+
+#include <algorithm>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "base/check.h"
+#include "ort_value.h"
+#include "session.h"
+#include "values.h"
+
+namespace onrush::python {
+namespace {
+
+// What a session reads and writes; belongs to one thread at a time.
+class IOBinding {
+ public:
+  // The session must outlive the binding (the caller keeps it alive).
+  explicit IOBinding(const PySession& session) : session_(session) {}
+
+  void bind_input(const std::string& name, nb::handle object) {
+    inputs_.insert_or_assign(name, session_.value(name, object));
+  }
+  // Each run makes a new value for the output.
+  void bind_output(const std::string& name) {
+    if (std::find(names_.begin(), names_.end(), name) == names_.end()) names_.push_back(name);
+    buffers_.erase(name);
+  }
+  // Runs write the output into the tensor of `value`, whose dtype and shape it must have.
+  void bind_ortvalue_output(const std::string& name, const OrtValue& value) {
+    bind_output(name);
+    buffers_.insert_or_assign(name, value.tensor("an output's buffer"));
+  }
+  void clear_inputs() { inputs_.clear(); }
+  void clear_outputs() {
+    names_.clear();
+    buffers_.clear();
+    results_.clear();
+  }
+
+  void run(const CancelFlag* cancel) {
+    if (names_.empty()) fail(ErrorCode::invalid_argument, "no output is bound");
+    results_ = session_.run(inputs_, names_, cancel, buffers_);
+    for (size_t i = 0; i < names_.size(); ++i)
+      if (const auto buffer = buffers_.find(names_[i]); buffer != buffers_.end())
+        results_[i] = delivered(results_[i], buffer->second, names_[i]);
+  }
+
+  std::vector<OrtValue> outputs() const {
+    std::vector<OrtValue> values;
+    for (const Value& result : results_) values.emplace_back(result);
+    return values;
+  }
+
+ private:
+  // Results that no step of the plan writes by itself (an input passed on, the result of a loop)
+  // are copied to their buffer here.
+  static Value delivered(const Value& result, const Tensor& buffer, const std::string& name) {
+    const Tensor& tensor = result.tensor();
+    if (tensor.data() == buffer.data()) return result;
+    if (tensor.dtype() != buffer.dtype() || tensor.shape() != buffer.shape())
+      fail(ErrorCode::invalid_argument, "the memory bound to output '{}' is {}{}, the result {}{}",
+           name, onnx_name(buffer.dtype()), to_string(buffer.shape()), onnx_name(tensor.dtype()),
+           to_string(tensor.shape()));
+    copy_elements(tensor, buffer);
+    return buffer;
+  }
+
+  const PySession& session_;
+  NamedValues inputs_;
+  std::vector<std::string> names_;         // of bound outputs, in the order of binding
+  std::map<std::string, Tensor> buffers_;  // of outputs with memory of the caller's
+  std::vector<Value> results_;             // of the last run
+};
+
+}  // namespace
+
+void bind_io_binding(nb::module_& module) {
+  using namespace nb::literals;
+  nb::class_<IOBinding>(module, "SessionIOBinding")
+      .def(nb::init<const PySession&>(), "session"_a, nb::keep_alive<1, 2>())
+      .def("bind_input", &IOBinding::bind_input, "name"_a, "value"_a)
+      .def("bind_output", &IOBinding::bind_output, "name"_a)
+      .def("bind_ortvalue_output", &IOBinding::bind_ortvalue_output, "name"_a, "value"_a)
+      .def("clear_binding_inputs", &IOBinding::clear_inputs)
+      .def("clear_binding_outputs", &IOBinding::clear_outputs)
+      .def("run", &IOBinding::run, "cancel"_a = nb::none())
+      .def("get_outputs", &IOBinding::outputs);
+}
+
+}  // namespace onrush::python

@@ -1,0 +1,37 @@
+// onrush._core: the typed layer below the Python module. Its functions are documented in
+// onrush/_core.pyi; everything users see is made of it in Python.
+#include <nanobind/nanobind.h>
+#include <new>
+
+#include "arrays.h"
+#include "io_binding.h"
+#include "ort_value.h"
+#include "session.h"
+#include <onrush/error.h>
+
+namespace onrush::python {
+namespace {
+
+// onrush::Error becomes onrush.errors.Error, which is written in Python.
+void translate(const std::exception_ptr& exception, void* /*payload*/) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const Error& error) {
+    const nb::object type = nb::module_::import_("onrush.errors").attr("Error");
+    PyErr_SetObject(type.ptr(), type(to_string(error.code()), error.what()).ptr());
+  }
+}
+
+NB_MODULE(_core, module) {
+  import_numpy();
+  nb::register_exception_translator(&translate);
+  bind_ort_value(module);
+  bind_session(module);
+  bind_io_binding(module);
+  module.def("dtype_from_numpy",
+             [](nb::handle dtype) { return static_cast<int>(dtype_from_numpy(dtype)); });
+  module.attr("version") = version();
+}
+
+}  // namespace
+}  // namespace onrush::python

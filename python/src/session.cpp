@@ -1,0 +1,255 @@
+#include "session.h"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unordered_map.h>
+#include <nanobind/stl/vector.h>
+#include <pthread.h>
+
+#include "arrays.h"
+#include "base/check.h"
+#include "lower/lower.h"
+#include "lower/op_table.h"
+#include "onnx/decode.h"
+#include "ort_value.h"
+#include "values.h"
+
+namespace onrush::python {
+namespace {
+
+// Counts the forks that led to this process. Threads of a session do not survive one.
+std::atomic<int> process_generation{0};
+
+void count_forks() {
+  pthread_atfork(nullptr, nullptr, [] { ++process_generation; });
+}
+
+onnx::Model load(nb::handle source, const onnx::LoadOptions& options) {
+  if (PyUnicode_Check(source.ptr())) {
+    const auto path = nb::cast<std::string>(source);
+    const nb::gil_scoped_release release;
+    return onnx::load(path, options);
+  }
+  char* data = nullptr;
+  Py_ssize_t size = 0;
+  if (PyBytes_AsStringAndSize(source.ptr(), &data, &size) < 0) throw nb::python_error();
+  const onnx::Bytes bytes{{reinterpret_cast<const std::byte*>(data), static_cast<size_t>(size)},
+                          keep_alive(nb::borrow(source))};
+  const nb::gil_scoped_release release;
+  return onnx::decode(bytes, options);
+}
+
+void fix_dims(std::vector<onnx::ValueInfo>& values,
+              const std::unordered_map<std::string, int64_t>& dims) {
+  for (onnx::ValueInfo& value : values) {
+    if (!value.type.shape) continue;
+    for (onnx::Dimension& dim : *value.type.shape)
+      if (const auto found = dims.find(dim.param); found != dims.end() && !dim.value)
+        dim = {found->second, {}};
+  }
+}
+
+void replace_initializers(onnx::Graph& graph,
+                          const std::unordered_map<std::string, Tensor>& replacements) {
+  std::unordered_map<std::string, onnx::Initializer*> by_name;
+  for (onnx::Initializer& initializer : graph.initializers)
+    by_name[initializer.name] = &initializer;
+  for (const auto& [name, tensor] : replacements) {
+    onnx::Initializer* found = by_name[name];
+    if (!found)
+      fail(ErrorCode::invalid_argument, "the model has no initializer '{}' to replace", name);
+    if (found->tensor.dtype() != tensor.dtype() || found->tensor.shape() != tensor.shape())
+      fail(ErrorCode::invalid_argument, "initializer '{}' is {}{} and cannot become {}{}", name,
+           onnx_name(found->tensor.dtype()), to_string(found->tensor.shape()),
+           onnx_name(tensor.dtype()), to_string(tensor.shape()));
+    found->tensor = tensor;
+  }
+  for (const onnx::Initializer& initializer : graph.initializers)
+    if (!initializer.tensor.data() && initializer.tensor.count())
+      fail(ErrorCode::not_found, "the data of initializer '{}' is in a file that is not there",
+           initializer.name);
+}
+
+Precision precision(const std::string& name) {
+  if (name == "fp32" || name == "tf32") return Precision::fp32;  // tf32 is of GPUs
+  if (name == "bf16") return Precision::bf16;
+  fail(ErrorCode::invalid_argument, "unknown precision '{}': use \"fp32\" or \"bf16\"", name);
+}
+
+std::string as_string(nb::handle object, const char* what) {
+  if (PyUnicode_Check(object.ptr())) return nb::cast<std::string>(object);
+  throw nb::type_error((std::string(what) + " are str").c_str());
+}
+
+// Any mapping, as a dict.
+nb::dict as_dict(nb::handle mapping) {
+  if (PyDict_Check(mapping.ptr())) return nb::borrow<nb::dict>(mapping);
+  nb::getattr(mapping, "keys");  // or AttributeError
+  return nb::borrow<nb::dict>(nb::handle(reinterpret_cast<PyObject*>(&PyDict_Type))(mapping));
+}
+
+nb::object shape_object(const std::optional<std::vector<ArgumentDim>>& shape) {
+  if (!shape) return nb::none();
+  nb::list dims;
+  for (const ArgumentDim& dim : *shape) {
+    if (dim.value) dims.append(*dim.value);
+    else if (dim.name.empty()) dims.append(nb::none());
+    else dims.append(dim.name);
+  }
+  return dims;
+}
+
+nb::list described(const std::vector<Argument>& arguments) {
+  nb::list result;
+  for (const Argument& argument : arguments)
+    result.append(nb::make_tuple(argument.name, argument.type, shape_object(argument.shape)));
+  return result;
+}
+
+// Operators are compiled when a run first reaches them; that there are such ones is checked before.
+void check_operators(const onnx::Model& model, const onnx::Graph& graph) {
+  for (const onnx::Node& node : graph.nodes) {
+    const bool control_flow = node.domain.empty() && (node.op_type == "If" || is_loop(node));
+    if (!control_flow && !find_op(node.domain, node.op_type))
+      fail(ErrorCode::invalid_model, "{}: there is no operator '{}' in domain '{}'",
+           describe(model, node), node.op_type, node.domain);
+    for (const onnx::Attribute& attribute : node.attributes)
+      if (const auto* body = std::get_if<std::shared_ptr<const onnx::Graph>>(&attribute.value))
+        check_operators(model, **body);
+  }
+}
+
+nb::dict model_info(const PySession& self) {
+  const onnx::Model& model = self.impl().model();
+  nb::dict info;
+  info["producer_name"] = model.producer_name;
+  info["graph_name"] = model.graph.name;
+  info["domain"] = model.domain;
+  info["description"] = model.doc_string;
+  info["graph_description"] = model.graph.doc_string;
+  info["version"] = model.model_version;
+  return info;
+}
+
+nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel) {
+  nb::list results;
+  for (const Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+    results.append(object_from_value(value));
+  return results;
+}
+
+nb::list run_values(const PySession& self, nb::handle feed, nb::handle outputs,
+                    const CancelFlag* cancel) {
+  nb::list results;
+  for (Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+    results.append(OrtValue(std::move(value)));
+  return results;
+}
+
+}  // namespace
+
+PySession::PySession(nb::handle source, const LoadOptions& options)
+    : process_generation_(process_generation) {
+  // Data that is to be replaced need not be there.
+  const bool replaced = !options.initializers.empty();
+  onnx::Model model = load(source, {.allow_missing_external_data = replaced});
+  fix_dims(model.graph.inputs, options.dims);
+  fix_dims(model.graph.outputs, options.dims);
+  if (replaced) replace_initializers(model.graph, options.initializers);
+  {
+    const nb::gil_scoped_release release;
+    impl_ = std::make_unique<Session::Impl>(std::move(model), options.session);
+    check_operators(impl_->model(), impl_->model().graph);
+  }
+  for (const onnx::ValueInfo& input : impl_->model().graph.inputs)
+    input_types_.emplace(input.name, &input.type);
+}
+
+void PySession::check_process() const {
+  if (process_generation_ != process_generation)
+    fail(ErrorCode::invalid_argument,
+         "this session was made before the process forked, and its threads are in the parent; "
+         "make sessions after the fork, or start processes with multiprocessing's \"spawn\"");
+}
+
+Value PySession::value(const std::string& input, nb::handle object) const {
+  const auto found = input_types_.find(input);
+  // The session refuses an unknown name, whatever its value.
+  return found == input_types_.end() ? Value{} : value_from_object(object, *found->second, input);
+}
+
+NamedValues PySession::values(nb::handle feed) const {
+  NamedValues values;
+  for (auto [key, object] : as_dict(feed)) {
+    std::string name = as_string(key, "names of inputs");
+    const nb::object kept = nb::borrow(object);  // converting it may run code that changes `feed`
+    Value value = this->value(name, kept);
+    values.insert_or_assign(std::move(name), std::move(value));
+  }
+  return values;
+}
+
+std::vector<Value> PySession::run(const NamedValues& inputs,
+                                  const std::vector<std::string>& outputs, const CancelFlag* cancel,
+                                  const std::map<std::string, Tensor>& buffers) const {
+  check_process();
+  const nb::gil_scoped_release release;
+  const RunOptions options{cancel ? &cancel->requested : nullptr, buffers};
+  std::vector<Value> results = impl_->run(inputs, outputs, options);
+  for (Value& result : results) result = detached(result, inputs);
+  return results;
+}
+
+std::vector<std::string> output_names(nb::handle names) {
+  if (names.is_none()) return {};
+  if (PyUnicode_Check(names.ptr()))
+    throw nb::type_error("names of outputs are a list of str, not one str");
+  std::vector<std::string> result;
+  for (nb::handle name : names) result.push_back(as_string(name, "names of outputs"));
+  return result;
+}
+
+void bind_session(nb::module_& module) {
+  using namespace nb::literals;
+  count_forks();
+
+  nb::class_<CancelFlag>(module, "CancelFlag")
+      .def(nb::init<>())
+      .def_prop_rw(
+          "requested", [](const CancelFlag& self) { return self.requested.load(); },
+          [](CancelFlag& self, bool requested) { self.requested = requested; });
+
+  nb::class_<PySession>(module, "Session")
+      .def(
+          "__init__",
+          [](PySession* self, nb::handle source, int threads, const std::string& device,
+             const std::string& precision_name, int optimization_level, size_t memory_limit,
+             std::unordered_map<std::string, int64_t> dims, const nb::dict& initializers) {
+            LoadOptions options;
+            options.session = {threads, precision(precision_name), device, optimization_level,
+                               memory_limit};
+            options.dims = std::move(dims);
+            for (auto [name, value] : initializers)
+              options.initializers.emplace(
+                  nb::cast<std::string>(name),
+                  value_from_object(value, {}, nb::cast<std::string>(name)).tensor());
+            new (self) PySession(source, options);
+          },
+          "source"_a, nb::kw_only(), "threads"_a = 0, "device"_a = "cpu", "precision"_a = "fp32",
+          "optimization_level"_a = 1, "memory_limit"_a = 0, "dims"_a = nb::dict(),
+          "initializers"_a = nb::dict())
+      .def_prop_ro("inputs", [](const PySession& self) { return described(self.impl().inputs()); })
+      .def_prop_ro("outputs",
+                   [](const PySession& self) { return described(self.impl().outputs()); })
+      .def_prop_ro(
+          "overridable_initializers",
+          [](const PySession& self) { return described(self.impl().overridable_initializers()); })
+      .def_prop_ro("metadata", [](const PySession& self) { return self.impl().metadata(); })
+      .def_prop_ro("model_info", &model_info)
+      .def("run", &run, "feed"_a.none(), "outputs"_a = nb::none(), "cancel"_a = nb::none())
+      .def("run_values", &run_values, "feed"_a.none(), "outputs"_a = nb::none(),
+           "cancel"_a = nb::none());
+}
+
+}  // namespace onrush::python

@@ -1,0 +1,59 @@
+// Models loaded for Python: onrush::Session with numpy in and out.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <nanobind/nanobind.h>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/session_impl.h"
+
+namespace onrush::python {
+
+namespace nb = nanobind;
+
+// A request to stop runs; may be set and read from any thread.
+struct CancelFlag {
+  std::atomic<bool> requested{false};
+};
+
+// How a model is loaded.
+struct LoadOptions {
+  onrush::SessionOptions session;
+  std::unordered_map<std::string, int64_t> dims;         // sizes of named dims of the inputs
+  std::unordered_map<std::string, Tensor> initializers;  // replace those of the model
+};
+
+// Thread safe. The GIL is held when a function is called, and released while models load and run.
+class PySession {
+ public:
+  // `source`: a path (str) or the model itself (bytes, whose memory is shared).
+  PySession(nb::handle source, const LoadOptions& options);
+
+  // A value for each of `feed` (a dict by name of input); see value_from_object.
+  NamedValues values(nb::handle feed) const;
+  Value value(const std::string& input, nb::handle object) const;
+
+  // The values of `outputs` (empty: all), none of which shares memory with `inputs`.
+  std::vector<Value> run(const NamedValues& inputs, const std::vector<std::string>& outputs,
+                         const CancelFlag* cancel,
+                         const std::map<std::string, Tensor>& buffers = {}) const;
+
+  const Session::Impl& impl() const { return *impl_; }
+
+ private:
+  void check_process() const;
+
+  std::unique_ptr<Session::Impl> impl_;
+  std::unordered_map<std::string, const onnx::Type*> input_types_;
+  int process_generation_;
+};
+
+// Throws nb::type_error unless `names` is None (gives {}) or a list of str.
+std::vector<std::string> output_names(nb::handle names);
+
+void bind_session(nb::module_& module);
+
+}  // namespace onrush::python

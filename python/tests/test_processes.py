@@ -1,0 +1,199 @@
+"""Threads, forks, cancelled runs, memory."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import models
+import numpy as np
+import pytest
+
+import onrush
+
+X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)
+LONG = {"n": np.array(1 << 40), "x": np.ones(4, np.float32)}
+
+
+def test_threads_share_a_session():
+    session = onrush.InferenceSession(models.MATMUL)
+
+    def work(seed):
+        random = np.random.default_rng(seed)
+        for _ in range(50):
+            x = random.standard_normal((random.integers(1, 9), 16)).astype(np.float32)
+            y = random.standard_normal((16, 8)).astype(np.float32)
+            np.testing.assert_allclose(
+                session.run(None, {"x": x, "y": y})[0], x @ y, rtol=1e-4, atol=1e-5
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+def test_the_gil_is_released():
+    """A thread goes on counting while another is in a long run."""
+    options = onrush.RunOptions()
+    session = onrush.InferenceSession(models.LOOP)
+    errors = []
+
+    def work():
+        try:
+            session.run(None, LONG, options)
+        except onrush.ort.errors.Fail as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.1)
+    assert thread.is_alive()
+    options.terminate = True
+    thread.join(10)
+    assert not thread.is_alive()
+    assert errors == [
+        "[ONNXRuntimeError] : 1 : FAIL : Exiting due to terminate flag being set to true."
+    ]
+
+
+def test_cancelling_a_task_stops_its_run():
+    async def main():
+        session = onrush.Session(models.LOOP)
+        task = asyncio.create_task(session.run_async(LONG))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    begin = time.monotonic()
+    asyncio.run(main())  # joins the pool's threads
+    assert time.monotonic() - begin < 10
+
+
+def in_child(function):
+    """The exit status of a forked child that calls ``function``."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a hang ends the child
+        try:
+            function()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run_once(session=None):
+    session = session or onrush.Session(models.ADD)
+    np.testing.assert_array_equal(session(x=X, y=Y)[0], X + 1)
+
+
+def test_fork_before_first_use():
+    assert in_child(run_once) == 0
+
+
+def test_fork_after_use():
+    """A session of the parent is refused in the child; new ones work."""
+    session = onrush.Session(models.ADD, threads=4)
+    run_once(session)
+
+    def child():
+        with pytest.raises(onrush.Error, match="before the process forked"):
+            session(x=X, y=Y)
+        run_once()
+
+    assert in_child(child) == 0
+    run_once(session)
+
+
+def test_exit_with_live_sessions():
+    code = f"""
+import numpy as np, onrush, threading
+model = {models.LOOP!r}
+kept = onrush.Session(model)
+def forever():
+    kept(n=np.array(1 << 40), x=np.ones(4, np.float32))
+threading.Thread(target=forever, daemon=True).start()
+kept(n=np.array(3), x=np.ones(4, np.float32))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def resident_kib():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def growth_kib(step, steps, warm_up):
+    for _ in range(warm_up):
+        step()
+    gc.collect()
+    before = resident_kib()
+    for _ in range(steps):
+        step()
+    gc.collect()
+    return resident_kib() - before
+
+
+def test_runs_do_not_leak():
+    session = onrush.InferenceSession(models.MATMUL)
+    text = onrush.InferenceSession(models.identity(models.STRING, None))
+    x, y = np.ones((64, 64), np.float32), np.ones((64, 256), np.float32)  # 64 KiB a result
+    words = np.array(["some text that is too long to be stored inline"] * 100)
+
+    def step():
+        session.run(None, {"x": x, "y": y})
+        session.run_with_ort_values(
+            None,
+            {
+                name: onrush.OrtValue.ortvalue_from_numpy(array)
+                for name, array in {"x": x, "y": y}.items()
+            },
+        )
+        text.run(None, {"x": words})
+        with pytest.raises(onrush.ort.errors.InvalidArgument):
+            session.run(None, {"x": x.astype(np.float64), "y": y})
+
+    assert growth_kib(step, 2000, 200) < 2048
+
+
+def test_sessions_do_not_leak():
+    weight = np.ones((512, 512), np.float32)  # 1 MiB
+    from onnx import numpy_helper
+
+    model = models.model(
+        [models.node("MatMul", ["x", "w"], ["y"])],
+        [models.tensor("x", models.FLOAT, ["N", 512])],
+        [models.tensor("y", models.FLOAT, ["N", 512])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+
+    def step():
+        onrush.Session(model, threads=2)(x=weight[:2])
+
+    assert growth_kib(step, 50, 10) < 8192
+
+
+def test_arrays_are_released():
+    import weakref
+
+    class Array(np.ndarray):  # np.ndarray itself takes no weak references
+        pass
+
+    x = X.copy().view(Array)
+    alive = weakref.ref(x)
+    session = onrush.InferenceSession(models.ADD)
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", x)
+    binding.bind_cpu_input("y", Y)
+    binding.bind_output("z")
+    session.run_with_iobinding(binding)
+    del x
+    assert alive() is not None
+    binding.clear_binding_inputs()
+    gc.collect()
+    assert alive() is None

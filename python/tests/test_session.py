@@ -1,0 +1,90 @@
+"""onrush.Session."""
+
+import asyncio
+import pathlib
+
+import models
+import numpy as np
+import pytest
+
+import onrush
+
+X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)
+
+
+@pytest.fixture
+def session(device):
+    return onrush.Session(models.ADD, device=device)
+
+
+def test_call(session):
+    np.testing.assert_array_equal(session(x=X, y=Y)[0], X + 1)
+    np.testing.assert_array_equal(session(X, Y)[0], X + 1)
+    np.testing.assert_array_equal(session(X, y=Y)[0], X + 1)
+    with pytest.raises(TypeError, match="takes 2 inputs, 3"):
+        session(X, Y, Y)
+    with pytest.raises(TypeError, match="'x' was given twice"):
+        session(X, x=Y, y=Y)
+
+
+def test_run(session):
+    assert list(session.run({"x": X, "y": Y})) == ["z"]
+    np.testing.assert_array_equal(session.run({"x": X, "y": Y}, ["z"])["z"], X + 1)
+    np.testing.assert_array_equal(asyncio.run(session.run_async({"x": X, "y": Y}))["z"], X + 1)
+
+
+def test_arguments(session):
+    assert session.inputs == (
+        onrush.Argument("x", "tensor(float)", ("N", 3)),
+        onrush.Argument("y", "tensor(float)", (3,)),
+    )
+    assert [str(argument) for argument in session.outputs] == ["z: tensor(float)[N, 3]"]
+    assert "x: tensor(float)[N, 3]" in repr(session)
+    assert onrush.Session(models.MATMUL).inputs[0].shape is None
+    assert onrush.Session(models.DESCRIBED).metadata == {"key": "value"}
+
+
+@pytest.mark.parametrize(
+    "feed, code, text",
+    [
+        ({"x": X}, "invalid argument", "'y'"),
+        ({"x": X, "y": Y, "q": Y}, "invalid argument", "no input 'q'"),
+        ({"x": X.astype(np.float64), "y": Y}, "invalid argument", "must have element type float"),
+        ({"x": X[0], "y": Y}, "invalid argument", r"must have shape \[N,3\], not \[3\]"),
+        ({"x": None, "y": Y}, "invalid argument", "'x' is None"),
+    ],
+)
+def test_wrong_inputs(session, feed, code, text):
+    with pytest.raises(onrush.Error, match=text) as caught:
+        session.run(feed)
+    assert caught.value.code == code
+
+
+def test_wrong_models(tmp_path):
+    with pytest.raises(onrush.Error, match="nonexistent.onnx") as caught:
+        onrush.Session("/nonexistent.onnx")
+    assert caught.value.code == "not found"
+    with pytest.raises(onrush.Error) as caught:
+        onrush.Session(b"garbage")
+    assert caught.value.code == "invalid model"
+    with pytest.raises(onrush.Error, match="unknown device 'abacus'"):
+        onrush.Session(models.ADD, device="abacus")
+    with pytest.raises(onrush.Error, match="unknown precision 'fp1'"):
+        onrush.Session(models.ADD, precision="fp1")
+    unknown = models.model(
+        [models.node("Foo", ["x"], ["y"], name="n")],
+        [models.tensor("x", models.FLOAT, [1])],
+        [models.tensor("y", models.FLOAT, [1])],
+    )
+    with pytest.raises(onrush.Error, match="node 'n'.*'Foo'"):
+        onrush.Session(unknown)
+    path = pathlib.Path(tmp_path / "add.onnx")
+    path.write_bytes(models.ADD)
+    np.testing.assert_array_equal(onrush.Session(path)(x=X, y=Y)[0], X + 1)
+
+
+def test_errors_can_be_pickled():
+    import pickle
+
+    error = pickle.loads(pickle.dumps(onrush.Error("not found", "no file")))
+    assert (error.code, str(error)) == ("not found", "no file")
