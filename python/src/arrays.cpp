@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nanobind/stl/string.h>
 #include <numpy/arrayobject.h>
+#include <utility>
 
 #include "base/check.h"
 
@@ -124,8 +125,7 @@ nb::object strings_to_array(const Tensor& tensor, const npy_intp* dims) {
     PyObject* element =
         PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "strict");
     if (!element) throw nb::python_error();
-    Py_XSETREF(*elements, element);
-    ++elements;
+    Py_XDECREF(std::exchange(*elements++, element));
   }
   return array;
 }

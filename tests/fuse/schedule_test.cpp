@@ -73,7 +73,7 @@ TEST_F(Fusion, MovementBecomesAddresses) {
   const Loops loops = emit_loops(s, s.groups[0])[0];
   for (const LoopValue& value : loops.body) {
     const auto* load = std::get_if<LoadValue>(&value.data);
-    if (load) EXPECT_TRUE(load->dynamic.empty()) << to_string(loops);
+    EXPECT_TRUE(!load || load->dynamic.empty()) << to_string(loops);
   }
 }
 
