@@ -24,7 +24,9 @@ Loops with_splits(Domain& domain, const Schedule& schedule, const Group& group,
     bool split = false;
     for (const SplitRequest& request : emitter.splits())
       if (!split) split = domain.split(request.axis, request.inner);
-    if (!split) return emitter.finish();
+    if (split) continue;
+    internal_check(!emitter.incomplete(), "results are stored at affine coordinates");
+    return emitter.finish();
   }
 }
 

@@ -71,6 +71,8 @@ class Emitter {
   int buffer(NodeId node);
 
   const std::vector<SplitRequest>& splits() const { return splits_; }
+  // A result's coordinates are not affine: it could not be stored, and axes must be split.
+  bool incomplete() const { return incomplete_; }
   Loops finish() { return std::move(loops_); }
   const Graph& graph() const { return graph_; }
 
@@ -104,6 +106,7 @@ class Emitter {
   int context_count_ = 0;
   std::vector<std::string> context_keys_ = {""};
   std::vector<SplitRequest> splits_;
+  bool incomplete_ = false;
 };
 
 }  // namespace onrush
