@@ -39,6 +39,7 @@ bool is_number(DType dtype) {
 
 std::optional<double> common_element(const Tensor& tensor) {
   if (!is_number(tensor.dtype()) || tensor.count() == 0 || !tensor.data()) return std::nullopt;
+  if (tensor.bytes() > kMaxInspectedBytes) return std::nullopt;
   const double first = load_f64(tensor.dtype(), tensor.data(), 0);
   for (int64_t i = 1; i < tensor.count(); ++i)
     if (load_f64(tensor.dtype(), tensor.data(), i) != first) return std::nullopt;

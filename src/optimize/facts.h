@@ -13,6 +13,9 @@ namespace onrush {
 // each run.
 enum class Time : uint8_t { prepare, bind, run };
 
+// Larger constants are not searched for structure: that would read every weight of a model.
+inline constexpr size_t kMaxInspectedBytes = size_t{1} << 20;
+
 class NodeFacts {
  public:
   explicit NodeFacts(const Builder& builder) : b_(builder) {}

@@ -28,7 +28,7 @@ bool repeats_along(const Tensor& tensor, size_t axis) {
 Result stored_repetition(Rewriter& r, NodeId id) {
   const Tensor* tensor = r.b.constant_tensor(id);
   if (!tensor || !tensor->data() || tensor->dtype() == DType::string || tensor->count() <= 1 ||
-      bits(tensor->dtype()) < 8)
+      bits(tensor->dtype()) < 8 || tensor->bytes() > kMaxInspectedBytes)
     return std::nullopt;
   const Dims shape = r.b.shape(id);
   Dims narrow = shape;
