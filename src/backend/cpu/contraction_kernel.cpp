@@ -9,7 +9,7 @@
 namespace onrush::cpu {
 namespace {
 
-constexpr int64_t kBlockFloats = 64 * 1024;  // of the left operand, a part of L2
+constexpr int64_t kBlockFloats = 192 * 1024;  // of the left operand, a part of L2
 constexpr int64_t kTasksPerThread = 4;
 
 std::vector<uint8_t> axis_kinds(const Contraction& c) {
