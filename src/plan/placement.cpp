@@ -13,6 +13,12 @@ Shape concrete_shape(const Dims& dims, const SizeTable& sizes) {
   return shape;
 }
 
+SizeTable sizes_at_hand(const ShapeContext& shapes) {
+  std::vector<int64_t> values;
+  for (const Symbol& symbol : shapes.symbols()) values.push_back(symbol.value);
+  return shapes.evaluate(values);
+}
+
 namespace {
 
 class Placer {

@@ -39,5 +39,7 @@ Placement place(const Schedule& schedule, std::span<const Step* const> steps,
                 std::span<const int64_t> workspace_bytes);
 
 Shape concrete_shape(const Dims& dims, const SizeTable& sizes);
+// The sizes that the graph was lowered with.
+SizeTable sizes_at_hand(const ShapeContext& shapes);
 
 }  // namespace onrush

@@ -6,16 +6,6 @@
 #include "backend/cpu/contraction_impl.h"
 
 namespace onrush::cpu {
-namespace {
-
-int64_t dot(const ConcreteAffine& a, const int64_t* index, int axes) {
-  int64_t sum = a.offset;
-  for (int i = 0; i < axes; ++i) sum += a.stride[static_cast<size_t>(i)] * index[i];
-  return sum;
-}
-
-}  // namespace
-
 // Channels (the batch axis) must lie side by side in the left operand, which is only read.
 bool ContractionKernel::Impl::can_run_depthwise() const {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();

@@ -8,6 +8,13 @@
 
 namespace onrush::cpu {
 
+// The address at an index of every axis.
+inline int64_t dot(const ConcreteAffine& a, const int64_t* index, int axes) {
+  int64_t sum = a.offset;
+  for (int i = 0; i < axes; ++i) sum += a.stride[static_cast<size_t>(i)] * index[i];
+  return sum;
+}
+
 enum AxisKind : uint8_t { kBatch, kM, kN, kK };
 
 // A kernel of the contraction together with its axes by kind.

@@ -51,12 +51,6 @@ int lhs_column(const Contraction& c, const SizeTable& sizes) {
   return is_depthwise(c, sizes) ? last_axis(c, kBatch) : last_axis(c, kK);
 }
 
-int64_t dot(const ConcreteAffine& a, const int64_t* index, int axes) {
-  int64_t sum = a.offset;
-  for (int i = 0; i < axes; ++i) sum += a.stride[static_cast<size_t>(i)] * index[i];
-  return sum;
-}
-
 }  // namespace
 
 // --- parts

@@ -5,19 +5,9 @@
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_binding.h"
 #include "base/check.h"
-#include "reference/evaluate.h"
+#include "plan/placement.h"
 
 namespace onrush::cpu {
-namespace {
-
-std::vector<int64_t> values_at_hand(const ShapeContext& shapes) {
-  std::vector<int64_t> values;
-  for (const Symbol& symbol : shapes.symbols()) values.push_back(symbol.value);
-  return values;
-}
-
-}  // namespace
-
 CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared)
     : schedule_(std::move(schedule)),
       shared_(std::move(shared)),
@@ -28,7 +18,7 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
       prepared_[i] = constant->tensor;
       shared_->weights.retain(constant->tensor);
     }
-  const SizeTable sizes = graph().shapes->evaluate(values_at_hand(*graph().shapes));
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Group& group : schedule_.groups) {
     Step step = make_step(schedule_, group);
     if (group.time == Time::prepare) {

@@ -10,12 +10,6 @@ namespace {
 
 constexpr size_t kPrograms = 16;  // compiled in parallel
 
-std::vector<int64_t> values_at_hand(const ShapeContext& shapes) {
-  std::vector<int64_t> values;
-  for (const Symbol& symbol : shapes.symbols()) values.push_back(symbol.value);
-  return values;
-}
-
 void* host_address(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
 CUdeviceptr device_address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 
@@ -63,7 +57,7 @@ CudaExecutable::CudaExecutable(Schedule schedule, std::shared_ptr<CudaShared> sh
     (group.time == Time::prepare ? prepare_steps_ : steps_).push_back(compile(group));
   narrow_ = compile_programs(false);
   upload_constants();
-  const SizeTable sizes = graph().shapes->evaluate(values_at_hand(*graph().shapes));
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const CudaStep& step : prepare_steps_) prepare(step, sizes);
 }
 
