@@ -17,14 +17,18 @@
 namespace onrush {
 
 // How contractions of fp32 models are computed; inputs and outputs keep their dtypes.
+// Sums are in fp32 in any case.
 enum class Precision {
-  fp32,  // IEEE single precision
-  bf16,  // operands rounded to bfloat16, accumulated in fp32
+  standard,  // fp32 on the CPU, tf32 on a GPU
+  fp32,      // IEEE single precision
+  tf32,      // a GPU may round the factors of products to 10 bits of mantissa; fp32 on the CPU
+  fp16,      // factors, and on a GPU also values between kernels, are rounded; not on the CPU
+  bf16,      // the same with bfloat16
 };
 
 struct SessionOptions {
   int threads = 0;  // of the CPU backend; 0: one for each processor this process may use
-  Precision precision = Precision::fp32;
+  Precision precision = Precision::standard;
   // "cpu", "cuda" or "cuda:N" (the GPU of that number), or "reference": the plain evaluator of
   // primitives, slow and exact, for debugging.
   std::string device = "cpu";

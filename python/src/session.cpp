@@ -72,7 +72,9 @@ void replace_initializers(onnx::Graph& graph,
 }
 
 Precision precision(const std::string& name) {
-  if (name == "fp32" || name == "tf32") return Precision::fp32;  // tf32 is of GPUs
+  if (name == "fp32") return Precision::fp32;
+  if (name == "tf32") return Precision::tf32;
+  if (name == "fp16") return Precision::fp16;
   if (name == "bf16") return Precision::bf16;
   fail(ErrorCode::invalid_argument, "unknown precision '{}': use \"fp32\" or \"bf16\"", name);
 }

@@ -1,64 +1,13 @@
 #include "codegen/cuda_source.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/check.h"
+#include "codegen/cuda_tiles.h"
+#include "codegen/cuda_writer.h"
 
 namespace onrush {
 namespace {
-
-// The C++ type that values of a dtype are computed in.
-std::string_view compute_type(DType dtype) {
-  switch (dtype) {
-    case DType::f64: return "double";
-    case DType::i64:
-    case DType::u32: return "i64";
-    case DType::u64: return "u64";
-    default: return is_float(dtype) ? "float" : "int";
-  }
-}
-
-// The C++ type of an element in memory; packed ones are addressed by bytes.
-std::string_view storage_type(DType dtype) {
-  switch (dtype) {
-    case DType::f32: return "float";
-    case DType::f64: return "double";
-    case DType::boolean:
-    case DType::u4:
-    case DType::i4:
-    case DType::u2:
-    case DType::i2:
-    case DType::f4e2m1: return "u8";
-    default: return name(dtype);
-  }
-}
-
-std::string literal(DType dtype, const ConstantValue& value) {
-  const std::string_view type = compute_type(dtype);
-  if (type == "float")
-    return fmt::format("as_float({:#x}u)", std::bit_cast<uint32_t>(static_cast<float>(value.f)));
-  if (type == "double")
-    return fmt::format("__longlong_as_double({:#x}ll)", std::bit_cast<uint64_t>(value.f));
-  return fmt::format("({})({}ll)", type,
-                     value.i == INT64_MIN ? "-9223372036854775807ll - 1" : std::to_string(value.i));
-}
-
-// What an integer narrower than its compute type keeps.
-std::string wrapped(DType dtype, std::string expression) {
-  switch (dtype) {
-    case DType::u8:
-    case DType::i8:
-    case DType::u16:
-    case DType::i16: return fmt::format("(int)({})({})", name(dtype), expression);
-    case DType::u32: return fmt::format("(i64)(u32)({})", expression);
-    case DType::u4: return fmt::format("({} & 15)", expression);
-    case DType::u2: return fmt::format("({} & 3)", expression);
-    case DType::i4: return fmt::format("((int)((u32)({}) << 28) >> 28)", expression);
-    case DType::i2: return fmt::format("((int)((u32)({}) << 30) >> 30)", expression);
-    default: return expression;
-  }
-}
 
 std::string_view combine_type(ReduceKind kind) {
   switch (kind) {
@@ -86,250 +35,6 @@ ConstantValue identity(ReduceKind kind, DType dtype) {
 
 bool is_arg(ReduceKind kind) { return kind == ReduceKind::argmax || kind == ReduceKind::argmin; }
 
-// The text of one kernel. Several loops (of a contraction) share its arguments.
-class Writer {
- public:
-  void line(std::string text) {
-    body_ += std::string(static_cast<size_t>(indent_) * 2, ' ') + std::move(text) + "\n";
-  }
-  void open(std::string_view text) {
-    line(fmt::format("{} {{", text));
-    ++indent_;
-  }
-  void close() {
-    --indent_;
-    line("}");
-  }
-
-  std::string size(Dim dim) {
-    if (dim.is_constant()) return fmt::format("(index){}", dim.value());
-    for (size_t i = 0; i < sizes_.size(); ++i)
-      if (same(sizes_[i], dim)) return fmt::format("(index)s.v[{}]", i);
-    sizes_.push_back(dim);
-    return fmt::format("(index)s.v[{}]", sizes_.size() - 1);
-  }
-
-  std::string affine(const Affine& a) {
-    std::string text;
-    for (const auto& [axis, stride] : a.terms) {
-      if (!text.empty()) text += " + ";
-      text +=
-          same(stride, 1) ? fmt::format("a{}", axis) : fmt::format("a{} * {}", axis, size(stride));
-    }
-    if (text.empty()) return size(a.offset);
-    return same(a.offset, 0) ? text : text + " + " + size(a.offset);
-  }
-
-  std::string holds(const std::vector<Bound>& bounds) {
-    std::string text;
-    for (const Bound& bound : bounds)
-      text += fmt::format("{}(u64)({}) < (u64)({})", text.empty() ? "" : " && ",
-                          affine(bound.index), size(bound.extent));
-    return text.empty() ? "true" : text;
-  }
-
-  // Splits `flat` into the indices of the given axes, the last one fastest.
-  void split(const std::string& flat, const std::vector<int>& axes, const std::vector<Axis>& all) {
-    std::string rest = flat;
-    for (size_t i = axes.size(); i-- > 0;) {
-      const std::string extent = size(all[static_cast<size_t>(axes[i])].extent);
-      if (i == 0) {
-        line(fmt::format("const index a{} = {};", axes[0], rest));
-        break;
-      }
-      line(fmt::format("const index a{} = {} % {};", axes[i], rest, extent));
-      line(fmt::format("const index {}_{} = {} / {};", flat, i, rest, extent));
-      rest = fmt::format("{}_{}", flat, i);
-    }
-  }
-
-  int add_buffers(const std::vector<LoopBuffer>& buffers) {
-    const auto first = static_cast<int>(buffers_.size());
-    buffers_.insert(buffers_.end(), buffers.begin(), buffers.end());
-    return first;
-  }
-
-  CudaKernel finish(CudaSchedule schedule, int threads, Dim work) {
-    std::string arguments;
-    for (size_t i = 0; i < buffers_.size(); ++i)
-      arguments += fmt::format("{}* b{}, ", storage_type(buffers_[i].dtype), i);
-    std::string text = fmt::format("({}const Sizes<{}> s, u32* error) {{\n{}}}\n", arguments,
-                                   std::max<size_t>(1, sizes_.size()), body_);
-    return {std::move(text), schedule, threads, std::move(buffers_), std::move(sizes_), work};
-  }
-
- private:
-  std::string body_;
-  int indent_ = 1;
-  std::vector<Dim> sizes_;
-  std::vector<LoopBuffer> buffers_;
-};
-
-// Values of one Loops inside a kernel, named with a prefix.
-class Body {
- public:
-  Body(Writer& writer, const Loops& loops, std::string prefix)
-      : w_(writer),
-        loops_(loops),
-        prefix_(std::move(prefix)),
-        first_buffer_(writer.add_buffers(loops.buffers)) {
-    for (size_t i = 0; i < loops.axes.size(); ++i)
-      if (loops.axes[i].reduce) reduce_mask_ |= uint64_t{1} << i;
-  }
-
-  std::string name_of(ValueId id) const { return fmt::format("{}{}", prefix_, id); }
-  bool is_reduce(ValueId id) const { return std::holds_alternative<ReduceValue>(value(id).data); }
-  bool is_inner(ValueId id) const { return (value(id).axes & reduce_mask_) != 0; }
-  const LoopValue& value(ValueId id) const { return loops_.body[static_cast<size_t>(id)]; }
-  int count() const { return static_cast<int>(loops_.body.size()); }
-
-  std::vector<ValueId> operands(ValueId id) const;
-  int depth(ValueId id) const;  // reductions that must be complete before the value is
-  void collect_inner(ValueId id, std::vector<bool>& wanted) const;
-
-  void define(ValueId id);
-  void store(const Store& store);
-  std::string buffer(int index) const { return fmt::format("b{}", first_buffer_ + index); }
-
- private:
-  std::string expression(ValueId id);
-  std::string expression(const OpValue& v, DType dtype) const;
-  std::string expression(const ConvertValue& v, DType dtype) const;
-  void define_load(ValueId id, const LoadValue& v);
-  std::string stored(DType dtype, const std::string& v) const;
-
-  Writer& w_;
-  const Loops& loops_;
-  std::string prefix_;
-  int first_buffer_;
-  uint64_t reduce_mask_ = 0;
-};
-
-std::vector<ValueId> Body::operands(ValueId id) const {
-  const auto& data = value(id).data;
-  if (const auto* v = std::get_if<OpValue>(&data)) return v->operands;
-  if (const auto* v = std::get_if<ConvertValue>(&data)) return {v->operand};
-  if (const auto* v = std::get_if<ReduceValue>(&data)) return {v->operand};
-  std::vector<ValueId> result;
-  if (const auto* v = std::get_if<LoadValue>(&data))
-    for (const DynamicTerm& term : v->dynamic) result.push_back(term.value);
-  return result;
-}
-
-int Body::depth(ValueId id) const {
-  int deepest = 0;
-  for (ValueId operand : operands(id)) deepest = std::max(deepest, depth(operand));
-  return deepest + (is_reduce(id) ? 1 : 0);
-}
-
-void Body::collect_inner(ValueId id, std::vector<bool>& wanted) const {
-  if (!is_inner(id) || wanted[static_cast<size_t>(id)]) return;
-  wanted[static_cast<size_t>(id)] = true;
-  for (ValueId operand : operands(id)) collect_inner(operand, wanted);
-}
-
-std::string Body::expression(const OpValue& v, DType dtype) const {
-  if (v.op == Op::bit_not && dtype == DType::boolean)
-    return fmt::format("({} ^ 1)", name_of(v.operands[0]));
-  std::string text = fmt::format("op_{}(", onrush::name(v.op));
-  for (size_t i = 0; i < v.operands.size(); ++i) text += (i ? ", " : "") + name_of(v.operands[i]);
-  return wrapped(dtype, text + ")");
-}
-
-std::string Body::expression(const ConvertValue& v, DType dtype) const {
-  const std::string x = name_of(v.operand);
-  const DType from = value(v.operand).dtype;
-  if (dtype == DType::boolean) return fmt::format("({} != 0)", x);
-  const std::string converted =
-      fmt::format("convert<{}, {}>({})", compute_type(dtype), compute_type(from), x);
-  if (!is_float(dtype) || dtype == DType::f32 || dtype == DType::f64)
-    return wrapped(dtype, converted);
-  if (dtype == DType::f16 || dtype == DType::bf16)
-    return fmt::format("to_float(to_{}({}))", onrush::name(dtype), converted);
-  if (dtype == DType::f4e2m1) fail(ErrorCode::unsupported, "conversion to float4e2m1 on the GPU");
-  return fmt::format("to_float(to_{}({}, {}))", onrush::name(dtype), converted, v.saturate);
-}
-
-void Body::define_load(ValueId id, const LoadValue& v) {
-  const DType dtype = value(id).dtype;
-  std::string address = w_.affine(v.address);
-  const std::string type(compute_type(dtype));
-  const bool guarded = !v.bounds.empty();
-  if (guarded) {
-    w_.line(fmt::format("{} {} = {};", type, name_of(id), literal(dtype, v.fill)));
-    w_.open(fmt::format("if ({})", w_.holds(v.bounds)));
-  }
-  for (const DynamicTerm& term : v.dynamic) {
-    const std::string position = fmt::format("{}_{}", name_of(id), term.value);
-    w_.line(fmt::format("i64 {} = {};", position, name_of(term.value)));
-    w_.line(fmt::format("if ((u64){} >= (u64)({})) {{ *error = 1; {} = 0; }}", position,
-                        w_.size(term.extent), position));
-    address += fmt::format(" + (index){} * {}", position, w_.size(term.stride));
-  }
-  const std::string memory = buffer(v.buffer);
-  std::string read = fmt::format("load({}, {})", memory, address);
-  if (dtype == DType::f4e2m1) read = fmt::format("load_f4e2m1({}, {})", memory, address);
-  else if (is_sub_byte(dtype))
-    read = fmt::format("load_packed<{}, {}>({}, {})", bits(dtype), is_signed_integer(dtype), memory,
-                       address);
-  if (!guarded) return w_.line(fmt::format("const {} {} = {};", type, name_of(id), read));
-  w_.line(fmt::format("{} = {};", name_of(id), read));
-  w_.close();
-}
-
-std::string Body::expression(ValueId id) {
-  const LoopValue& v = value(id);
-  if (const auto* c = std::get_if<ConstantValue>(&v.data)) return literal(v.dtype, *c);
-  if (const auto* c = std::get_if<SizeValue>(&v.data)) return w_.size(c->dim);
-  if (const auto* c = std::get_if<IndexValue>(&v.data)) return w_.affine(c->index);
-  if (const auto* c = std::get_if<OpValue>(&v.data)) return expression(*c, v.dtype);
-  if (const auto* c = std::get_if<ConvertValue>(&v.data)) return expression(*c, v.dtype);
-  if (const auto* c = std::get_if<BoundsValue>(&v.data))
-    return fmt::format("({})", w_.holds(c->bounds));
-  if (std::holds_alternative<AccumulatorValue>(v.data)) return "accumulator";
-  internal_error("loads and reductions are more than an expression");
-}
-
-void Body::define(ValueId id) {
-  if (const auto* load = std::get_if<LoadValue>(&value(id).data)) return define_load(id, *load);
-  w_.line(
-      fmt::format("const {} {} = {};", compute_type(value(id).dtype), name_of(id), expression(id)));
-}
-
-std::string Body::stored(DType dtype, const std::string& v) const {
-  if (dtype == DType::f16 || dtype == DType::bf16)
-    return fmt::format("to_{}({})", onrush::name(dtype), v);
-  if (dtype == DType::boolean) return fmt::format("(u8)({} != 0)", v);
-  if (bits(dtype) == 8 && is_float(dtype)) {
-    // An explicit conversion has rounded, and saturated if it was to.
-    return fmt::format("to_{}({}{})", onrush::name(dtype), v, ", false");
-  }
-  return fmt::format("({})({})", storage_type(dtype), v);
-}
-
-void Body::store(const Store& store) {
-  const DType dtype = loops_.buffers[static_cast<size_t>(store.buffer)].dtype;
-  if (is_sub_byte(dtype))
-    fail(ErrorCode::unsupported, "results of type {} on the GPU", onnx_name(dtype));
-  w_.line(fmt::format("{}[{}] = {};", buffer(store.buffer), w_.affine(store.address),
-                      stored(dtype, name_of(store.value))));
-}
-
-// --- schedules
-
-std::vector<int> axes_where(const Loops& loops, bool reduce) {
-  std::vector<int> axes;
-  for (size_t i = 0; i < loops.axes.size(); ++i)
-    if (loops.axes[i].reduce == reduce) axes.push_back(static_cast<int>(i));
-  return axes;
-}
-
-Dim extent_of(const Loops& loops, const std::vector<int>& axes) {
-  Dim extent = 1;
-  for (int axis : axes) extent = extent * loops.axes[static_cast<size_t>(axis)].extent;
-  return extent;
-}
-
 // Whether most memory is read along the reduce axes.
 bool reads_along_rows(const Loops& loops) {
   int along = 0, across = 0;
@@ -342,65 +47,126 @@ bool reads_along_rows(const Loops& loops) {
   return along >= across && along > 0;
 }
 
-CudaKernel print_pointwise(const Loops& loops) {
-  Writer w;
-  Body body(w, loops, "v");
-  const std::vector<int> axes = axes_where(loops, false);
-  const Dim work = extent_of(loops, axes);
+// How many vectors of lanes the axes have.
+Extent vectors(const Loops& loops, const std::vector<int>& axes, const Lanes& lanes) {
+  Extent extent = extent_of(loops, axes);
+  if (std::find(axes.begin(), axes.end(), lanes.axis) != axes.end()) extent.width = lanes.width;
+  return extent;
+}
+
+CudaKernel print_pointwise(const Loops& loops, const SizeTable& sizes) {
+  Writer w(sizes);
+  std::vector<int> axes = axes_where(loops, false);
+  const Lanes lanes = store_lanes(w, loops, axes);
+  axes = lanes_last(std::move(axes), lanes);
+  Body body(w, loops, "v", lanes);
+  const Extent work = vectors(loops, axes, lanes);
+  w.line("begin_dependent();");
   w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
                      w.size(work)));
-  w.split("w", axes, loops.axes);
-  for (ValueId id = 0; id < body.count(); ++id) body.define(id);
-  for (const Store& store : loops.stores) body.store(store);
+  w.split("w", axes, loops.axes, lanes);
+  body.define_all();
+  body.store_all();
   w.close();
-  return w.finish(CudaSchedule::pointwise, 256, work);
+  CudaKernel kernel = w.finish(256);
+  kernel.schedule = CudaSchedule::pointwise;
+  kernel.work = work;
+  return kernel;
 }
+
+// Threads that share a row of this many elements.
+int threads_for_row(int64_t extent) { return extent <= 1024 ? 32 : extent <= 4096 ? 128 : 512; }
+constexpr int kRowElements = 32;  // of a row, that a thread keeps in registers
 
 class ReductionPrinter {
  public:
-  explicit ReductionPrinter(const Loops& loops)
-      : loops_(loops), body_(w_, loops, "v"), rows_(reads_along_rows(loops)) {}
+  ReductionPrinter(const Loops& loops, const SizeTable& sizes)
+      : loops_(loops),
+        w_(sizes),
+        parallel_(axes_where(loops, false)),
+        reduce_(axes_where(loops, true)),
+        extent_(extent_of(loops, reduce_)),
+        rows_(reads_along_rows(loops)),
+        row_threads_(threads_for_row(extent_.at(sizes))),
+        lanes_(choose_lanes()),
+        body_(w_, loops, "v", lanes_) {
+    if (!rows_) parallel_ = lanes_last(std::move(parallel_), lanes_);
+  }
 
   CudaKernel print() {
-    const std::vector<int> parallel = axes_where(loops_, false);
-    const Dim work = extent_of(loops_, parallel);
+    w_.line("begin_dependent();");
+    const Lanes across = rows_ ? Lanes{} : lanes_;
+    const Extent work = vectors(loops_, parallel_, across);
     if (rows_)
-      w_.open(fmt::format("for (index w = blockIdx.x; w < {}; w += gridDim.x)", w_.size(work)));
+      w_.open(fmt::format("for (index w = (index)first_row<{0}>(); w < {1}; w += row_step<{0}>())",
+                          row_threads_, w_.size(work)));
     else
-      w_.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
-                          w_.size(work)));
-    w_.split("w", parallel, loops_.axes);
+      w_.open(fmt::format("for (index w = (index)first_column(); w < {}; w += column_step())",
+                          column_limit(work)));
+    if (!rows_) {
+      w_.line(fmt::format("const bool active = w < {};", w_.size(work)));
+      w_.line("const index column = active ? w : 0;");
+    }
+    w_.split(rows_ ? "w" : "column", parallel_, loops_.axes, across);
+    if (cached())
+      w_.line(fmt::format("const index a{} = lane_of<{}>() * {};", reduce_[0], row_threads_,
+                          lanes_.width));
     int passes = 0;
     for (ValueId id = 0; id < body_.count(); ++id) passes = std::max(passes, body_.depth(id));
+    std::vector<bool> defined(static_cast<size_t>(body_.count()));
     for (int pass = 0; pass <= passes; ++pass) {
       for (ValueId id = 0; id < body_.count(); ++id)
         if (!body_.is_inner(id) && !body_.is_reduce(id) && body_.depth(id) == pass)
           body_.define(id);
-      if (pass < passes) print_pass(pass);
+      if (pass < passes) print_pass(pass, defined);
     }
-    print_stores();
+    print_stores(defined);
     w_.close();
-    const Dim extent = extent_of(loops_, axes_where(loops_, true));
-    const int threads = !rows_                   ? 256
-                        : extent.value() <= 64   ? 32
-                        : extent.value() <= 1024 ? 128
-                                                 : 512;
-    return w_.finish(rows_ ? CudaSchedule::row : CudaSchedule::column, threads, work);
+    CudaKernel kernel = w_.finish(rows_ ? std::max(row_threads_, 128) : 256);
+    kernel.schedule = rows_ ? CudaSchedule::row : CudaSchedule::column;
+    kernel.work = work;
+    kernel.reduced = extent_;
+    kernel.row_threads = rows_ ? row_threads_ : 0;
+    return kernel;
   }
 
  private:
-  void open_loop() {
-    const std::vector<int> reduce = axes_where(loops_, true);
-    const std::string extent = w_.size(extent_of(loops_, reduce));
-    if (rows_) w_.open(fmt::format("for (index r = threadIdx.x; r < {}; r += blockDim.x)", extent));
-    else w_.open(fmt::format("for (index r = 0; r < {}; ++r)", extent));
-    w_.split("r", reduce, loops_.axes);
+  // A row of constant extent is read once, into registers.
+  bool cached() const { return rows_ && lanes_.chunks > 1; }
+
+  Lanes choose_lanes() {
+    if (!rows_) return store_lanes(w_, loops_, parallel_);
+    Lanes lanes = lanes_along(w_, loops_, reduce_.back());
+    if (reduce_.size() > 1 || !extent_.factors[0].is_constant()) return lanes;
+    const int64_t step = int64_t{row_threads_} * lanes.width;
+    const int64_t chunks = (extent_.factors[0].value() + step - 1) / step;
+    if (chunks * lanes.width > kRowElements) return lanes;
+    // One chunk is guarded like several.
+    lanes.chunks = static_cast<int>(std::max<int64_t>(chunks, 2));
+    lanes.step = step;
+    return lanes;
   }
 
-  std::string type_of(ValueId id) const { return std::string(compute_type(body_.value(id).dtype)); }
+  // All threads of a block take part in its reductions, also those beyond the last column.
+  std::string column_limit(const Extent& work) {
+    return fmt::format("column_limit({})", w_.size(work));
+  }
+
+  void open_loop() {
+    if (cached()) return w_.open("");
+    const Lanes along = rows_ ? lanes_ : Lanes{};
+    const std::string extent = w_.size(vectors(loops_, reduce_, along));
+    if (rows_)
+      w_.open(fmt::format("UNROLL_4 for (index r = lane_of<{0}>(); r < {1}; r += {0})",
+                          row_threads_, extent));
+    else
+      w_.open(
+          fmt::format("UNROLL_4 for (index r = first_slice(); r < {}; r += slice_step())", extent));
+    w_.split("r", reduce_, loops_.axes, along);
+  }
 
   // One sweep over the rows for all reductions whose operands are ready.
-  void print_pass(int pass) {
+  void print_pass(int pass, std::vector<bool>& defined) {
     std::vector<ValueId> reductions;
     std::vector<bool> wanted(static_cast<size_t>(body_.count()));
     for (ValueId id = 0; id < body_.count(); ++id) {
@@ -409,49 +175,79 @@ class ReductionPrinter {
       body_.collect_inner(std::get<ReduceValue>(body_.value(id).data).operand, wanted);
     }
     for (ValueId id : reductions) declare(id);
-    open_loop();
-    for (ValueId id = 0; id < body_.count(); ++id)
-      if (wanted[static_cast<size_t>(id)]) body_.define(id);
+    begin_sweep(wanted, defined);
     for (ValueId id : reductions) accumulate(id);
-    w_.close();
+    end_sweep();
     for (ValueId id : reductions) complete(id);
+  }
+
+  // Defines the wanted values along the row: once if it is kept in registers.
+  void begin_sweep(const std::vector<bool>& wanted, std::vector<bool>& defined) {
+    if (!cached()) open_loop();
+    for (ValueId id = 0; id < body_.count(); ++id) {
+      const auto at = static_cast<size_t>(id);
+      if (!wanted[at] || (cached() && defined[at])) continue;
+      body_.define(id);
+      defined[at] = true;
+    }
+  }
+  void end_sweep() {
+    if (!cached()) w_.close();
+  }
+
+  // A reduction's result has a value for every lane of the columns, one for a row.
+  bool is_array(ValueId id) const { return !rows_ && body_.varies(id); }
+  std::string accumulator(ValueId id) const {
+    return fmt::format("c{}{}", id, is_array(id) ? "[j]" : "");
+  }
+
+  std::string combine(const ReduceValue& reduce) const {
+    if (is_arg(reduce.kind))
+      return fmt::format("Best<{}, {}>", reduce.kind == ReduceKind::argmax, reduce.last);
+    return std::string(combine_type(reduce.kind));
   }
 
   void declare(ValueId id) {
     const auto& reduce = std::get<ReduceValue>(body_.value(id).data);
-    const std::string operand_type = type_of(reduce.operand);
-    if (is_arg(reduce.kind))
-      w_.line(fmt::format("Candidate<{}> c{} = {{0, -1}};", operand_type, id));
-    else
-      w_.line(fmt::format(
-          "{} c{} = {};", type_of(id), id,
-          literal(body_.value(id).dtype, identity(reduce.kind, body_.value(id).dtype))));
-  }
-
-  std::string better(const ReduceValue& reduce) const {
-    return fmt::format("{}, {}", reduce.kind == ReduceKind::argmax, reduce.last);
+    const bool arg = is_arg(reduce.kind);
+    const std::string type = arg ? fmt::format("Candidate<{}>", body_.type_of(reduce.operand))
+                                 : std::string(body_.type_of(id));
+    const std::string value =
+        arg ? type + "{0, -1}"
+            : literal(body_.value(id).dtype, identity(reduce.kind, body_.value(id).dtype));
+    if (!is_array(id)) return w_.line(fmt::format("{} c{} = {};", type, id, value));
+    w_.line(fmt::format("{} c{}[{}];", type, id, lanes_.count()));
+    body_.each_lane(fmt::format("c{}[j] = {};", id, value));
   }
 
   void accumulate(ValueId id) {
     const auto& reduce = std::get<ReduceValue>(body_.value(id).data);
-    const std::string x = body_.name_of(reduce.operand);
+    std::string x = body_.element(reduce.operand);
+    const bool lanes = body_.varies(reduce.operand) || (lanes_.count() > 1 && rows_);
     if (is_arg(reduce.kind))
-      w_.line(fmt::format("c{0} = better<{1}>(c{0}, Candidate<{2}>{{{3}, (i64)({4})}});", id,
-                          better(reduce), type_of(reduce.operand), x, w_.affine(reduce.position)));
-    else w_.line(fmt::format("c{0} = {1}::apply(c{0}, {2});", id, combine_type(reduce.kind), x));
+      x = fmt::format("Candidate<{}>{{{}, (i64)({})}}", body_.type_of(reduce.operand), x,
+                      rows_ ? w_.affine(reduce.position, lanes_.axis, body_.axis_element())
+                            : w_.affine(reduce.position));
+    const std::string text =
+        fmt::format("{0} = {1}::apply({0}, {2});", accumulator(id), combine(reduce), x);
+    if (!lanes && !is_array(id)) return w_.line(text);
+    const std::string guard = body_.in_range();
+    body_.each_lane(guard.empty() ? text : fmt::format("if ({}) {}", guard, text));
   }
 
   void complete(ValueId id) {
     const auto& reduce = std::get<ReduceValue>(body_.value(id).data);
-    std::string result = fmt::format("c{}", id);
-    if (is_arg(reduce.kind)) {
-      if (rows_) result = fmt::format("block_best<{}>({})", better(reduce), result);
-      result += ".index";
-    } else if (rows_) {
-      result = fmt::format("block_reduce<{}>({})", combine_type(reduce.kind), result);
-    }
-    w_.line(fmt::format("const {} {} = {};", type_of(id), body_.name_of(id),
-                        wrapped(body_.value(id).dtype, result)));
+    const std::string combined =
+        rows_ ? fmt::format("c{} = row_reduce<{}, {}>(c{});", id, combine(reduce), row_threads_, id)
+              : fmt::format("column_reduce<{}>(c{});", combine(reduce), id);
+    w_.line(combined);
+    const std::string result =
+        wrapped(body_.value(id).dtype, accumulator(id) + (is_arg(reduce.kind) ? ".index" : ""));
+    if (!is_array(id))
+      return w_.line(
+          fmt::format("const {} {} = {};", body_.type_of(id), body_.name_of(id), result));
+    w_.line(fmt::format("{} {}[{}];", body_.type_of(id), body_.name_of(id), lanes_.count()));
+    body_.each_lane(fmt::format("{}[j] = {};", body_.name_of(id), result));
   }
 
   bool stores_inside(const Store& store) const {
@@ -461,7 +257,7 @@ class ReductionPrinter {
         [&](const auto& term) { return loops_.axes[static_cast<size_t>(term.first)].reduce; });
   }
 
-  void print_stores() {
+  void print_stores(std::vector<bool>& defined) {
     std::vector<bool> wanted(static_cast<size_t>(body_.count()));
     bool inside = false;
     for (const Store& store : loops_.stores) {
@@ -469,66 +265,124 @@ class ReductionPrinter {
       inside = true;
       body_.collect_inner(store.value, wanted);
     }
+    if (!rows_) w_.open("if (active)");
     if (inside) {
-      open_loop();
-      for (ValueId id = 0; id < body_.count(); ++id)
-        if (wanted[static_cast<size_t>(id)]) body_.define(id);
+      begin_sweep(wanted, defined);
       for (const Store& store : loops_.stores)
         if (stores_inside(store)) body_.store(store);
-      w_.close();
+      end_sweep();
     }
-    if (rows_) w_.open("if (threadIdx.x == 0)");
+    w_.open(rows_ ? fmt::format("if (lane_of<{}>() == 0)", row_threads_)
+                  : "if (first_slice() == 0)");
     for (const Store& store : loops_.stores)
       if (!stores_inside(store)) body_.store(store);
-    if (rows_) w_.close();
+    w_.close();
+    if (!rows_) w_.close();
   }
 
   const Loops& loops_;
   Writer w_;
-  Body body_;
+  std::vector<int> parallel_, reduce_;
+  Extent extent_;
   bool rows_;
+  int row_threads_;
+  Lanes lanes_;
+  Body body_;
 };
+
+constexpr int64_t kLargestGrid = INT32_MAX;
+constexpr int kColumnThreads = 32;  // of a block, side by side; the others are slices
 
 }  // namespace
 
-CudaKernel print_cuda(const Loops& loops) {
+CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes) {
   const bool reduces = std::any_of(
       loops.body.begin(), loops.body.end(),
       [](const LoopValue& value) { return std::holds_alternative<ReduceValue>(value.data); });
-  return reduces ? ReductionPrinter(loops).print() : print_pointwise(loops);
+  return reduces ? ReductionPrinter(loops, sizes).print() : print_pointwise(loops, sizes);
 }
 
-CudaKernel print_cuda(const Contraction& c) {
-  Writer w;
-  Body lhs(w, c.lhs, "l"), rhs(w, c.rhs, "r"), epilogue(w, c.epilogue, "v");
-  std::vector<int> result_axes, k_axes;
-  const int outer = c.batch_axes + c.m_axes + c.n_axes;
-  for (int i = 0; i < outer; ++i) result_axes.push_back(i);
-  for (int i = 0; i < c.k_axes; ++i) k_axes.push_back(outer + i);
-  const Dim work = extent_of(c.lhs, result_axes);
-  const std::string type(compute_type(c.accumulator));
-  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
-                     w.size(work)));
-  w.split("w", result_axes, c.lhs.axes);
-  w.line(fmt::format("{} accumulator = 0;", type));
-  w.open(fmt::format("for (index k = 0; k < {}; ++k)", w.size(extent_of(c.lhs, k_axes))));
-  w.split("k", k_axes, c.lhs.axes);
-  for (ValueId id = 0; id < lhs.count(); ++id) lhs.define(id);
-  for (ValueId id = 0; id < rhs.count(); ++id) rhs.define(id);
-  w.line(fmt::format("accumulator = op_add(accumulator, op_mul(({0}){1}, ({0}){2}));", type,
-                     lhs.name_of(c.lhs.stores[0].value), rhs.name_of(c.rhs.stores[0].value)));
-  w.close();
-  for (ValueId id = 0; id < epilogue.count(); ++id) epilogue.define(id);
-  for (const Store& store : c.epilogue.stores) epilogue.store(store);
-  w.close();
-  return w.finish(CudaSchedule::contraction, 128, work);
+bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
+  if (kernel.schedule == CudaSchedule::row &&
+      threads_for_row(kernel.reduced.at(sizes)) != kernel.row_threads)
+    return false;
+  if (kernel.schedule == CudaSchedule::tile && !tile_fits(kernel, sizes, target)) return false;
+  return std::all_of(kernel.facts.begin(), kernel.facts.end(), [&](const SizeFact& fact) {
+    return (sizes(fact.dim) % fact.width == 0) == fact.divides;
+  });
+}
+
+std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes) {
+  std::vector<int64_t> values;
+  for (const SizeArgument& argument : kernel.sizes) {
+    const int64_t size = argument.extent.at(sizes);
+    if (!argument.divisor || size <= 0 || size > INT32_MAX) {
+      values.push_back(argument.divisor ? 0 : size);
+      continue;
+    }
+    // Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994.
+    int shift = 0;
+    while ((int64_t{1} << shift) < size) ++shift;
+    const int64_t magic = ((int64_t{1} << 32) * ((int64_t{1} << shift) - size)) / size + 1;
+    values.push_back(magic | static_cast<int64_t>(shift) << 32);
+  }
+  if (values.empty()) values.push_back(0);
+  return values;
+}
+
+CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
+  const int64_t multiprocessors = target.multiprocessors;
+  const int64_t work = kernel.work.at(sizes);
+  const auto blocks = [](int64_t all, int64_t each) {
+    return std::min((all + each - 1) / each, kLargestGrid);
+  };
+  switch (kernel.schedule) {
+    case CudaSchedule::pointwise: {
+      // Few elements are spread over all multiprocessors.
+      const int threads = work <= multiprocessors * 64    ? 64
+                          : work <= multiprocessors * 128 ? 128
+                                                          : 256;
+      return {blocks(work, threads), threads, 1, 1, 0};
+    }
+    case CudaSchedule::row:
+      return {blocks(work, kernel.threads / kernel.row_threads), kernel.threads, 1, 1, 0};
+    case CudaSchedule::column: {
+      const int64_t reduced = kernel.reduced.at(sizes);
+      constexpr int kElements = 4;  // of a column, that a thread has at least
+      int slices = 1, cluster = 1, across = kColumnThreads;
+      while (slices < 256 / kColumnThreads && slices * 2 * kElements <= reduced &&
+             work * slices < multiprocessors * 512)
+        slices *= 2;
+      while (across > 4 && slices * 2 * kElements <= reduced &&
+             work * slices * 2 < multiprocessors * 256)
+        across /= 2, slices *= 2;
+      while (target.clusters && cluster < 8 && slices * cluster * 2 * kElements <= reduced &&
+             blocks(work, across) * cluster * 2 <= multiprocessors)
+        cluster *= 2;
+      if (slices == 1) across = 128;
+      return {std::min(blocks(work, across) * cluster, kLargestGrid / cluster * cluster), across,
+              slices, cluster, 0};
+    }
+    case CudaSchedule::attention:
+      return {blocks(kernel.m.at(sizes), kernel.tile.m) * work, kernel.threads, 1, 1,
+              kernel.shared_bytes};
+    case CudaSchedule::tile: break;
+  }
+  return launch_tiles(kernel, sizes, target);
 }
 
 std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
-  std::string program = "#include \"onrush.cuh\"\n";
-  program += wide_index ? "typedef i64 index;\n" : "typedef int index;\n";
+  std::string program =
+      fmt::format("#define ONRUSH_WIDE_INDEX {}\n#include \"onrush.cuh\"\n", wide_index ? 1 : 0);
+  const auto uses = [&](std::string_view function) {
+    return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) {
+      return text.find(function) != std::string::npos;
+    });
+  };
+  if (uses("contract<") || uses("attend<")) program += "#include \"contraction.cuh\"\n";
+  if (uses("attend<")) program += "#include \"attention.cuh\"\n";
   for (size_t i = 0; i < texts.size(); ++i)
-    program += fmt::format("\nextern \"C\" __global__ void kernel_{}{}", i, texts[i]);
+    program += fmt::format("\n#define KERNEL kernel_{}\n{}#undef KERNEL\n", i, texts[i]);
   return program;
 }
 

@@ -1,41 +1,159 @@
 // Loops and contractions printed as CUDA C++.
 //
-// The text calls the functions of device/onrush.cuh and nothing else. Sizes are arguments: a kernel
-// serves every size, so equal text is one program. Work is one element or one row:
-//   - pointwise: a thread computes an element of the parallel axes, in a grid-stride loop
-//   - row: a block reduces one row, its threads side by side along the innermost reduce axis
-//   - column: a thread reduces one element's column by itself
-//   - contraction: a thread computes one element of the result
+// The text calls the functions of device/*.cuh and nothing else. Sizes are arguments: a kernel
+// serves every size for which its facts hold, and equal text is one program.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codegen/loops.h"
 
 namespace onrush {
 
-enum class CudaSchedule : uint8_t { pointwise, row, column, contraction };
-
-struct CudaKernel {
-  std::string text;  // arguments and body; equal text is one function
-  CudaSchedule schedule;
-  int threads;                      // a block
-  std::vector<LoopBuffer> buffers;  // pointer arguments, in order
-  std::vector<Dim> sizes;           // elements of the Sizes argument, in order
-  Dim work;                         // elements or rows
+enum class CudaSchedule : uint8_t {
+  pointwise,  // a thread computes neighbouring elements
+  row,        // threads side by side reduce one row
+  column,     // a thread reduces neighbouring columns, or a slice of them
+  tile,       // a contraction: a block computes a tile of the result
+  attention,  // a block computes the results of neighbouring queries
 };
 
-CudaKernel print_cuda(const Loops& loops);
-CudaKernel print_cuda(const Contraction& contraction);
+// A product of sizes, divided by `width` and rounded up.
+struct Extent {
+  Extent() = default;
+  Extent(Dim dim, int divided_by = 1) : factors{dim}, width(divided_by) {}
+  int64_t at(const SizeTable& sizes) const;
+
+  std::vector<Dim> factors;
+  int width = 1;
+};
+struct SizeArgument {
+  Extent extent;
+  bool divisor;  // what device/onrush.cuh's quotient() needs, not the size itself
+};
+// `dim` divides by `width`, or does not.
+struct SizeFact {
+  Dim dim;
+  int width;
+  bool divides;
+};
+
+// How a contraction is cut into tiles, given the sizes.
+struct ContractionTile {
+  int m, n;                       // elements of a block's tile
+  int warps_m, warps_n, warps_k;  // how the warps share it
+  int chunks;                     // 16-byte pieces of a row that one stage holds
+  int stages;
+  bool group;  // four warps multiply 64 rows together
+  bool operator==(const ContractionTile&) const = default;
+  int threads() const { return 32 * warps_m * warps_n * warps_k; }
+};
+
+// How the factors are multiplied.
+enum class ContractionMath : uint8_t { scalar, tf32, f16, bf16 };
+
+struct CudaKernel {
+  std::string text;                 // arguments and body; equal text is one function
+  std::vector<LoopBuffer> buffers;  // pointer arguments, in order
+  std::vector<SizeArgument> sizes;  // elements of the Sizes argument, in order
+  std::vector<SizeFact> facts;
+  CudaSchedule schedule;
+  Extent work;          // vectors, rows, columns; of a contraction: batch
+  Extent reduced;       // elements of a row or column
+  int threads = 256;    // of a block
+  int row_threads = 0;  // row: that share one row
+  Extent m, n, k;       // tile
+  ContractionTile tile = {};
+  ContractionMath math = ContractionMath::scalar;
+  bool groups = false;       // tile: operands lie so that warpgroups can multiply them
+  int factor_bytes = 0;      // tile: of an element in shared memory
+  int sum_bytes = 0;         // tile: of a partial sum
+  int64_t shared_bytes = 0;  // attention
+};
+
+// What of a device the kernels depend on.
+struct CudaTarget {
+  int multiprocessors;
+  bool clusters;    // blocks can work in clusters: compute capability 9.0
+  bool warpgroups;  // four warps can multiply together: sm_90a
+};
+
+struct CudaLaunch {
+  int64_t blocks;
+  int threads_x, threads_y;
+  int cluster;
+  int64_t shared_bytes;
+};
+
+// Whether the kernel serves these sizes, about as well as one printed for them would.
+bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
+CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
+// The values of the Sizes argument.
+std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes);
+
+// Axes are best merged before (merge_axes.h). Makes no new Dims.
+CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes);
+
+// A contraction as its kernel sees it. Each of the three Loops has merged axes of its own; what
+// they share is the position in each kind of axis.
+struct CudaContraction {
+  enum Kind : int { batch, m, n, k };  // of an axis
+  struct Part {
+    Loops loops;
+    std::vector<int> kinds;  // by axis
+  };
+  ContractionMath math;
+  DType factor;  // of factors in shared memory, and in the packed copy
+  DType sum;     // of partial sums
+  // Weights on the right are copied once into the order in which the kernel reads them. The
+  // buffer of the copy is the one whose node is not valid().
+  bool packed = false;
+  Loops packing;  // makes the copy; empty if there is none
+  int64_t packed_count = 0;
+  // What the last axis of k counts as, so that it divides into pieces of 16 bytes; 0: its extent.
+  int64_t padded_k = 0;
+  bool direct = false;  // a thread computes neighbouring results by itself: depthwise convolutions
+  Part lhs, rhs, epilogue;
+};
+// `weights`: the right operand depends on weights alone. `f32_math`: how factors of type f32 are
+// multiplied. `sizes` decide whether it is direct. May make new Dims.
+CudaContraction make_cuda_contraction(const Contraction& contraction, bool weights,
+                                      ContractionMath f32_math, const SizeTable& sizes);
+// `tile`: the one to use; null: the best by a model of the device.
+CudaKernel print_cuda(const CudaContraction& contraction, const SizeTable& sizes,
+                      const CudaTarget& target, const ContractionTile* tile = nullptr);
+
+// softmax(scores) values as one kernel: two contractions, the first's results and their softmax
+// never in memory.
+struct CudaAttention {
+  ContractionMath math;  // f16 or bf16
+  DType factor;
+  CudaContraction::Part query, key, value;  // operands of the products
+  CudaContraction::Part score;              // what follows the first product; its store's value
+  CudaContraction::Part epilogue;           // what follows the second
+  bool nan_to_zero;                         // rows without any key give zeros
+};
+// The parts must be as plan/attention.h found them. Nothing where no kernel fits: factors that
+// are not rounded to 16 bits, or more than 128 elements of a query or a value.
+std::optional<CudaAttention> make_cuda_attention(const Contraction& scores,
+                                                 const Contraction& values, bool nan_to_zero,
+                                                 ContractionMath f32_math);
+CudaKernel print_cuda(const CudaAttention& attention, const SizeTable& sizes,
+                      const CudaTarget& target);
 
 // A compilable program of several kernels, given by their text: kernel i is the extern "C" function
 // "kernel_i". Its arguments are the buffers' pointers, the sizes as a struct of i64, and a pointer
 // to a u32 that becomes 1 if an index was out of range. wide_index: offsets may pass 2^31.
 std::string cuda_program(std::span<const std::string> texts, bool wide_index);
 
-// The text of device/onrush.cuh, which the programs include under the name "onrush.cuh".
-std::string_view cuda_device_header();
+// The files that programs include, by name.
+struct DeviceHeader {
+  std::string_view name, text;
+};
+std::span<const DeviceHeader> cuda_device_headers();
 
 }  // namespace onrush

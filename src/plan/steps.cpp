@@ -24,6 +24,10 @@ std::vector<NodeId> memory_of(const Graph& graph, const Step& step) {
     for (const Loops& kernel : *loops) add(kernel);
   if (const auto* c = std::get_if<Contraction>(&step.kernel))
     add(c->lhs), add(c->rhs), add(c->epilogue);
+  if (const auto* a = std::get_if<Attention>(&step.kernel))
+    for (const Loops* loops :
+         {&a->scores.lhs, &a->scores.rhs, &a->scores.epilogue, &a->values.rhs, &a->values.epilogue})
+      add(*loops);
   if (const auto* host = std::get_if<NodeId>(&step.kernel)) nodes = graph[*host].inputs;
   return nodes;
 }
@@ -41,6 +45,8 @@ std::string to_string(const Schedule& schedule, const Step& step) {
   if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
     for (const Loops& kernel : *loops) text += to_string(kernel);
   if (const auto* c = std::get_if<Contraction>(&step.kernel)) text += to_string(*c);
+  if (const auto* a = std::get_if<Attention>(&step.kernel))
+    text += "attention of scores " + to_string(a->scores) + "and values " + to_string(a->values);
   if (const auto* host = std::get_if<NodeId>(&step.kernel))
     text += "host " + std::string(name(schedule.graph[*host].op)) + " : " +
             to_string(schedule.graph[*host].type) + "\n";

@@ -10,11 +10,18 @@
 
 namespace onrush {
 
+// softmax(scores) values: three groups as one. The scores' epilogue stores to buffer -1, and the
+// values' left operand is not used.
+struct Attention {
+  Contraction scores, values;
+  bool nan_to_zero;  // rows of the softmax that are no numbers count as zeros
+};
+
 // One group of the schedule (which must outlive it) as kernels. NodeId: a primitive that the host
 // evaluates by itself.
 struct Step {
   const Group* group;
-  std::variant<std::vector<Loops>, Contraction, NodeId> kernel;
+  std::variant<std::vector<Loops>, Contraction, NodeId, Attention> kernel;
 };
 
 Step make_step(const Schedule& schedule, const Group& group);

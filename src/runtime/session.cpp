@@ -65,11 +65,14 @@ std::optional<int> cuda_ordinal(const std::string& device) {
 
 std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
   if (options.device == "reference") return make_reference_backend();
+  if (options.device == "cpu" && options.precision == Precision::fp16)
+    fail(ErrorCode::unsupported, "the CPU does not compute in fp16: use fp32 or bf16");
   if (options.device == "cpu")
     return make_cpu_backend({options.threads, options.optimization_level > 0, options.memory_limit,
                              options.precision == Precision::bf16});
   if (const auto ordinal = cuda_ordinal(options.device))
-    return make_cuda_backend({*ordinal, options.optimization_level > 0, options.memory_limit});
+    return make_cuda_backend(
+        {*ordinal, options.optimization_level > 0, options.precision, options.memory_limit});
   fail(ErrorCode::invalid_argument,
        "unknown device '{}': use \"cpu\", \"cuda\", \"cuda:1\" ... or \"reference\"",
        options.device);

@@ -157,6 +157,7 @@ void check_data_set(const Session& session, const onnx::Model& model, const fs::
 // Throws what is wrong.
 void check_case(const fs::path& folder, const std::string& device) {
   SessionOptions options;
+  options.precision = Precision::fp32;
   options.device = device;
   options.threads = 2;
   const onnx::Model model = onnx::load((folder / "model.onnx").string());

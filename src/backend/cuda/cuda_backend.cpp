@@ -12,7 +12,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const CudaOptions& options)
       : options_(options),
         shared_(std::make_shared<cuda::CudaShared>(options.device, options.memory_limit,
-                                                   options.cache_folder)) {}
+                                                   options.cache_folder, options.precision)) {}
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
     if (options_.optimize) graph = optimize(graph);

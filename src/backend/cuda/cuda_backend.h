@@ -6,12 +6,14 @@
 #include <string>
 
 #include "backend/backend.h"
+#include <onrush/session.h>
 
 namespace onrush {
 
 struct CudaOptions {
-  int device = 0;                 // ordinal
-  bool optimize = true;           // run the optimisation passes
+  int device = 0;        // ordinal
+  bool optimize = true;  // run the optimisation passes
+  Precision precision = Precision::standard;
   size_t memory_limit = 0;        // bytes of device memory for weights and scratch; 0: none
   std::string cache_folder = {};  // of compiled kernels; empty: the default, see base/disk_cache.h
 };

@@ -1,7 +1,10 @@
 #include "backend/cuda/cuda_binding.h"
 
 #include <algorithm>
+#include <cstring>
+#include <optional>
 
+#include "backend/cuda/graph.h"
 #include "base/check.h"
 #include "reference/evaluate.h"
 
@@ -10,6 +13,8 @@ namespace {
 
 constexpr int64_t kLargestNarrowIndex = INT32_MAX;
 constexpr size_t kAlignment = 256;
+constexpr size_t kVectorBytes = 16;               // kernels read and write pieces of that
+constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 CUdeviceptr device_address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
@@ -18,8 +23,8 @@ CUdeviceptr device_address(const void* pointer) { return reinterpret_cast<CUdevi
 struct BoundKernel {
   Function function;
   LaunchShape shape;
-  std::vector<Place> buffers;
-  std::vector<NodeId> nodes;  // by buffer
+  std::vector<LoopBuffer> buffers;
+  const StepKernel* source;
   std::vector<int64_t> sizes;
 };
 
@@ -28,13 +33,29 @@ struct BoundStep {
   std::vector<BoundKernel> kernels;
 };
 
+// Where the graph's inputs and outputs are during a run, as its kernels see them.
+using Addresses = std::vector<CUdeviceptr>;  // inputs, then outputs
+
+// All kernels of a run as one graph, for inputs and outputs at certain addresses.
+struct Recording {
+  GraphExec graph;
+  std::vector<CUgraphNode> nodes;  // by kernel
+  Addresses addresses;
+};
+
 // The memory of one run, reused by later ones.
 struct Frame {
-  Frame(const ContextPtr& context, size_t bytes)
-      : stream(context), memory(context, bytes), error(context, sizeof(uint32_t)) {}
+  Frame(const ContextPtr& context, size_t bytes, size_t host_bytes)
+      : stream(context),
+        memory(context, bytes),
+        error(context, sizeof(uint32_t)),
+        host(context, host_bytes + kAlignment) {}
   Stream stream;
   DeviceBuffer memory;  // arena, then inputs, outputs and results of host steps
   DeviceBuffer error;
+  PinnedBuffer host;  // inputs and outputs on their way, then the error
+  int runs = 0;
+  std::optional<Recording> recording;
 };
 
 class CudaBinding final : public Binding {
@@ -45,7 +66,7 @@ class CudaBinding final : public Binding {
     const ContextScope scope(*context());
     place_values(steps);
     lay_out_memory();
-    for (const CudaStep* step : steps) bind(*step);
+    bind_steps(steps);
   }
 
   std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
@@ -56,6 +77,7 @@ class CudaBinding final : public Binding {
   // What one run works with, besides its memory.
   struct Values {
     std::span<const Tensor> inputs;
+    Addresses addresses;
     std::vector<Tensor> host_results;  // of host steps
   };
 
@@ -65,15 +87,27 @@ class CudaBinding final : public Binding {
   Shape shape(NodeId node) const { return concrete_shape(type(node).shape, sizes_); }
   bool known_size(NodeId node) const;
   size_t bytes(NodeId node) const;
+  size_t input_bytes(size_t i) const;
 
   void place_values(const std::vector<const CudaStep*>& steps);
   void lay_out_memory();
-  void bind(const CudaStep& step);
+  void bind_steps(const std::vector<const CudaStep*>& steps);
+  bool is_wide(const CudaKernel& kernel) const;
+
+  Addresses addresses(std::span<const Tensor> inputs, std::span<const Tensor> preset,
+                      const Frame& frame) const;
   CUdeviceptr address(NodeId node, const Frame& frame, const Values& values) const;
-  void execute(const BoundStep& step, Frame& frame, Values& values) const;
+  void send_inputs(Frame& frame, const Values& values) const;
+  template <class Use>
+  void with_arguments(const BoundKernel& kernel, const Frame& frame, const Values& values,
+                      const Use& use) const;
+  void execute(const BoundStep& step, Frame& frame, Values& values, bool& after_kernel) const;
   void execute_host(NodeId id, Frame& frame, Values& values) const;
+  void replay(Frame& frame, Values& values) const;
+  void record(Frame& frame, Values& values) const;
   Tensor host_value(NodeId node, const Frame& frame, const Values& values) const;
-  void check_error(Frame& frame) const;
+  std::vector<Tensor> results(Frame& frame, const Values& values,
+                              std::span<const Tensor> preset) const;
   std::unique_ptr<Frame> take_frame() const;
 
   std::shared_ptr<const CudaExecutable> owner_;
@@ -81,11 +115,14 @@ class CudaBinding final : public Binding {
   SizeTable sizes_;
   std::vector<Place> places_;
   std::vector<Tensor> dims_;  // on the device
+  // Offsets in a frame's device memory, and of inputs and outputs in its host memory.
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
-  size_t frame_bytes_ = 0;
+  std::vector<size_t> host_input_offsets_, host_output_offsets_;
+  size_t frame_bytes_ = 0, host_bytes_ = 0;
   int results_ = 0;
   int64_t arena_bytes_ = 0;
   std::vector<BoundStep> steps_;
+  bool host_steps_ = false;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> idle_;
 };
@@ -123,55 +160,96 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   results_ = placement.tensors;
 }
 
+size_t CudaBinding::input_bytes(size_t i) const {
+  const TensorType& type = graph().inputs[i].type;
+  if (type.dtype == DType::string) return 0;
+  return byte_size(type.dtype, element_count(concrete_shape(type.shape, sizes_)));
+}
+
 void CudaBinding::lay_out_memory() {
-  size_t end = aligned(static_cast<size_t>(arena_bytes_));
-  const auto take = [&](size_t bytes) {
+  frame_bytes_ = aligned(static_cast<size_t>(arena_bytes_));
+  const auto take = [](size_t& end, size_t bytes) {
     const size_t offset = end;
     end += aligned(bytes);
     return offset;
   };
-  for (const GraphInput& input : graph().inputs) {
-    const bool host_only = input.type.dtype == DType::string;
-    const int64_t count = element_count(concrete_shape(input.type.shape, sizes_));
-    input_offsets_.push_back(take(host_only ? 0 : byte_size(input.type.dtype, count)));
+  for (size_t i = 0; i < graph().inputs.size(); ++i) {
+    input_offsets_.push_back(take(frame_bytes_, input_bytes(i)));
+    host_input_offsets_.push_back(take(host_bytes_, input_bytes(i)));
   }
   for (const GraphOutput& output : graph().outputs) {
     const bool written = places_[output.node.index].kind == Place::Kind::output;
-    output_offsets_.push_back(take(written ? bytes(output.node) : 0));
+    output_offsets_.push_back(take(frame_bytes_, written ? bytes(output.node) : 0));
+    host_output_offsets_.push_back(take(host_bytes_, bytes(output.node)));
   }
   result_offsets_.resize(static_cast<size_t>(results_));
   for (uint32_t i = 0; i < places_.size(); ++i)
     if (places_[i].kind == Place::Kind::tensor)
-      result_offsets_[static_cast<size_t>(places_[i].index)] = take(bytes(NodeId{i}));
-  frame_bytes_ = end;
+      result_offsets_[static_cast<size_t>(places_[i].index)] = take(frame_bytes_, bytes(NodeId{i}));
 }
 
-void CudaBinding::bind(const CudaStep& step) {
-  BoundStep bound{&step, {}};
-  for (const StepKernel& kernel : step.kernels) {
-    const int64_t work = sizes_(kernel.kernel.work);
-    bool wide = work > kLargestNarrowIndex;
-    std::vector<Place> places;
-    std::vector<NodeId> nodes;
-    for (const LoopBuffer& buffer : kernel.kernel.buffers) {
-      places.push_back(places_[buffer.node.index]);
-      nodes.push_back(buffer.node);
-      wide = wide || element_count(shape(buffer.node)) > kLargestNarrowIndex;
+bool CudaBinding::is_wide(const CudaKernel& kernel) const {
+  if (kernel.work.at(sizes_) > kLargestNarrowIndex) return true;
+  return std::any_of(kernel.buffers.begin(), kernel.buffers.end(), [&](const LoopBuffer& buffer) {
+    return buffer.node.valid() && known_size(buffer.node) &&
+           element_count(shape(buffer.node)) > kLargestNarrowIndex;
+  });
+}
+
+LaunchShape launch_shape(const CudaLaunch& launch) {
+  LaunchShape shape;
+  shape.grid.x = static_cast<uint32_t>(launch.blocks);
+  shape.block = {static_cast<uint32_t>(launch.threads_x), static_cast<uint32_t>(launch.threads_y)};
+  shape.cluster.x = static_cast<uint32_t>(launch.cluster);
+  shape.shared_bytes = static_cast<uint32_t>(launch.shared_bytes);
+  return shape;
+}
+
+void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
+  std::vector<FunctionRequest> requests;
+  for (const CudaStep* step : steps)
+    for (const StepKernel& kernel : step->kernels) {
+      const KernelVariant& variant = executable_.variant(kernel, sizes_);
+      requests.push_back({variant.text, is_wide(variant.kernel)});
     }
-    std::vector<int64_t> sizes;
-    for (Dim dim : kernel.kernel.sizes) sizes.push_back(sizes_(dim));
-    if (sizes.empty()) sizes.push_back(0);
-    const auto threads = static_cast<int64_t>(kernel.kernel.threads);
-    const bool rows = kernel.kernel.schedule == CudaSchedule::row;
-    const int64_t blocks =
-        std::min<int64_t>(rows ? work : (work + threads - 1) / threads, INT32_MAX);
-    LaunchShape launch_shape;
-    launch_shape.grid.x = static_cast<uint32_t>(blocks);
-    launch_shape.block.x = static_cast<uint32_t>(threads);
-    bound.kernels.push_back({executable_.function(kernel.text, wide), launch_shape,
-                             std::move(places), std::move(nodes), std::move(sizes)});
+  executable_.compile(requests);
+  auto request = requests.begin();
+  for (const CudaStep* step : steps) {
+    BoundStep bound{step, {}};
+    host_steps_ = host_steps_ || step->kernels.empty();
+    for (const StepKernel& kernel : step->kernels) {
+      const CudaKernel& printed = executable_.variant(kernel, sizes_).kernel;
+      const Function function = executable_.function(*request++);
+      const CudaLaunch launch = launch_of(printed, sizes_, executable_.shared().target);
+      LaunchShape shape = launch_shape(launch);
+      if (shape.shared_bytes > kPlainSharedBytes)
+        function.allow_shared_bytes(static_cast<uint32_t>(
+            context()->device().shared_bytes_per_block - function.static_shared_bytes()));
+      bound.kernels.push_back(
+          {function, shape, printed.buffers, &kernel, size_arguments(printed, sizes_)});
+    }
+    steps_.push_back(std::move(bound));
   }
-  steps_.push_back(std::move(bound));
+}
+
+// Inputs and outputs that lie on the device, aligned, are used in place; others have a copy in the
+// frame.
+Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const Tensor> preset,
+                                 const Frame& frame) const {
+  const auto in_place = [&](const Tensor& tensor) {
+    return tensor && tensor.device().kind == Device::Kind::cuda &&
+           device_address(tensor.data()) % kVectorBytes == 0;
+  };
+  Addresses result;
+  for (size_t i = 0; i < graph().inputs.size(); ++i)
+    result.push_back(i < inputs.size() && in_place(inputs[i])
+                         ? device_address(inputs[i].data())
+                         : frame.memory.pointer() + input_offsets_[i]);
+  for (size_t i = 0; i < graph().outputs.size(); ++i)
+    result.push_back(i < preset.size() && in_place(preset[i])
+                         ? device_address(preset[i].data())
+                         : frame.memory.pointer() + output_offsets_[i]);
+  return result;
 }
 
 CUdeviceptr CudaBinding::address(NodeId node, const Frame& frame, const Values& values) const {
@@ -180,15 +258,35 @@ CUdeviceptr CudaBinding::address(NodeId node, const Frame& frame, const Values& 
   switch (place.kind) {
     case Place::Kind::fixed: return device_address(place.data);
     case Place::Kind::arena: return frame.memory.pointer() + static_cast<CUdeviceptr>(place.offset);
-    case Place::Kind::input:
-      if (values.inputs[index].device().kind == Device::Kind::cuda)
-        return device_address(values.inputs[index].data());
-      return frame.memory.pointer() + input_offsets_[index];
-    case Place::Kind::output: return frame.memory.pointer() + output_offsets_[index];
+    case Place::Kind::input: return values.addresses[index];
+    case Place::Kind::output: return values.addresses[graph().inputs.size() + index];
     case Place::Kind::tensor: return frame.memory.pointer() + result_offsets_[index];
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
+}
+
+// Copies inputs that are not used in place into the frame: those on the host by way of pinned
+// memory, in pieces so that the two copies overlap.
+void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
+  constexpr size_t kPiece = size_t{1} << 20;
+  for (size_t i = 0; i < values.inputs.size(); ++i) {
+    const Tensor& input = values.inputs[i];
+    const size_t bytes = input_bytes(i);
+    if (!bytes) continue;
+    if (input.device().kind == Device::Kind::cuda) {
+      if (values.addresses[i] != device_address(input.data()))
+        copy_on_device(values.addresses[i], device_address(input.data()), bytes, frame.stream);
+      continue;
+    }
+    std::byte* staging = frame.host.data() + host_input_offsets_[i];
+    const auto* source = static_cast<const std::byte*>(input.data());
+    for (size_t at = 0; at < bytes; at += kPiece) {
+      const size_t piece = std::min(kPiece, bytes - at);
+      std::memcpy(staging + at, source + at, piece);
+      copy_to_device(values.addresses[i] + at, staging + at, piece, frame.stream);
+    }
+  }
 }
 
 // The value in host memory; waits for the device if that has it.
@@ -226,26 +324,86 @@ void CudaBinding::execute_host(NodeId id, Frame& frame, Values& values) const {
   }
 }
 
-void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values) const {
-  if (const auto* host = std::get_if<NodeId>(&step.step->step.kernel))
-    return execute_host(*host, frame, values);
+template <class Use>
+void CudaBinding::with_arguments(const BoundKernel& kernel, const Frame& frame,
+                                 const Values& values, const Use& use) const {
+  std::vector<CUdeviceptr> pointers;
+  pointers.reserve(kernel.buffers.size());
+  for (const LoopBuffer& buffer : kernel.buffers)
+    pointers.push_back(buffer.node.valid() ? address(buffer.node, frame, values)
+                                           : device_address(kernel.source->packed.data()));
+  std::vector<void*> arguments;
+  arguments.reserve(pointers.size() + 2);
+  for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
+  arguments.push_back(const_cast<int64_t*>(kernel.sizes.data()));
   CUdeviceptr error = frame.error.pointer();
+  arguments.push_back(&error);
+  use(arguments);
+}
+
+void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
+                          bool& after_kernel) const {
+  if (const auto* host = std::get_if<NodeId>(&step.step->step.kernel)) {
+    after_kernel = false;
+    return execute_host(*host, frame, values);
+  }
   for (const BoundKernel& kernel : step.kernels) {
-    std::vector<CUdeviceptr> pointers;
-    for (NodeId node : kernel.nodes) pointers.push_back(address(node, frame, values));
-    std::vector<void*> arguments;
-    for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
-    arguments.push_back(const_cast<int64_t*>(kernel.sizes.data()));
-    arguments.push_back(&error);
-    launch(kernel.function, kernel.shape, frame.stream, arguments);
+    LaunchShape shape = kernel.shape;
+    if (shape.grid.x == 0) continue;
+    // A kernel may start while the one ahead ends, and waits by itself for what that writes.
+    shape.programmatic = after_kernel && executable_.shared().target.clusters;
+    with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
+      launch(kernel.function, shape, frame.stream, arguments);
+    });
+    after_kernel = true;
   }
 }
 
-void CudaBinding::check_error(Frame& frame) const {
-  uint32_t error = 0;
-  copy_to_host(&error, frame.error.pointer(), sizeof error, frame.stream);
-  frame.stream.synchronize();
-  if (error) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
+// Records all kernels as a graph.
+void CudaBinding::record(Frame& frame, Values& values) const {
+  Capture capture(frame.stream);
+  std::vector<CUgraphNode> nodes;
+  bool after_kernel = false;
+  for (const BoundStep& step : steps_)
+    for (const BoundKernel& kernel : step.kernels) {
+      LaunchShape shape = kernel.shape;
+      nodes.push_back(nullptr);
+      if (shape.grid.x == 0) continue;
+      shape.programmatic = after_kernel && executable_.shared().target.clusters;
+      with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
+        launch(kernel.function, shape, frame.stream, arguments);
+      });
+      nodes.back() = capture.last_node();
+      after_kernel = true;
+    }
+  frame.recording.emplace(Recording{GraphExec(capture.end()), std::move(nodes), values.addresses});
+}
+
+// Launches the recorded graph, with the addresses of this run's inputs and outputs.
+void CudaBinding::replay(Frame& frame, Values& values) const {
+  Recording& recording = *frame.recording;
+  if (recording.addresses != values.addresses) {
+    const auto moved = [&](NodeId node) {
+      if (!node.valid()) return false;
+      const Place& place = places_[node.index];
+      size_t at = static_cast<size_t>(place.index);
+      if (place.kind == Place::Kind::output) at += graph().inputs.size();
+      else if (place.kind != Place::Kind::input) return false;
+      return recording.addresses[at] != values.addresses[at];
+    };
+    auto node = recording.nodes.begin();
+    for (const BoundStep& step : steps_)
+      for (const BoundKernel& kernel : step.kernels) {
+        const CUgraphNode at = *node++;
+        if (at && std::any_of(kernel.buffers.begin(), kernel.buffers.end(),
+                              [&](const LoopBuffer& buffer) { return moved(buffer.node); }))
+          with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
+            recording.graph.set_kernel(at, kernel.function, kernel.shape, arguments);
+          });
+      }
+    recording.addresses = values.addresses;
+  }
+  recording.graph.launch(frame.stream);
 }
 
 std::unique_ptr<Frame> CudaBinding::take_frame() const {
@@ -257,7 +415,7 @@ std::unique_ptr<Frame> CudaBinding::take_frame() const {
            "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
            "limit of {}",
            frame_bytes_, executable_.shared().weights.bytes(), limit);
-    return std::make_unique<Frame>(context(), frame_bytes_);
+    return std::make_unique<Frame>(context(), frame_bytes_, host_bytes_);
   }
   auto frame = std::move(idle_.back());
   idle_.pop_back();
@@ -268,48 +426,102 @@ std::vector<Tensor> CudaBinding::run(RunState& state, std::span<const Tensor> in
                                      std::span<const Tensor> preset) const {
   const ContextScope scope(*context());
   std::unique_ptr<Frame> frame = take_frame();
-  Values values{inputs, std::vector<Tensor>(static_cast<size_t>(results_))};
+  Values values{inputs, addresses(inputs, preset, *frame),
+                std::vector<Tensor>(static_cast<size_t>(results_))};
+  state.check_cancelled();
+  send_inputs(*frame, values);
   fill(frame->error.pointer(), std::byte{0}, sizeof(uint32_t), frame->stream);
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].device().kind == Device::Kind::cpu && inputs[i].dtype() != DType::string &&
-        inputs[i].count())
-      copy_to_device(frame->memory.pointer() + input_offsets_[i], inputs[i].data(),
-                     inputs[i].bytes(), frame->stream);
-  for (const BoundStep& step : steps_) {
-    state.check_cancelled();
-    execute(step, *frame, values);
-  }
-  std::vector<Tensor> outputs;
-  for (size_t i = 0; i < graph().outputs.size(); ++i) {
-    const Tensor result = host_value(graph().outputs[i].node, *frame, values);
-    Tensor target = i < preset.size() ? preset[i] : Tensor();
-    if (!target) {
-      // Neither an input's memory nor a weight's is given away.
-      const Place::Kind kind = places_[graph().outputs[i].node.index].kind;
-      const bool fresh = kind != Place::Kind::input && kind != Place::Kind::fixed;
-      outputs.push_back(result);
-      if (fresh) continue;
-      target = Tensor(result.dtype(), result.shape());
-      outputs.pop_back();
+  // The first run may be the only one at these sizes: it is not worth a graph.
+  if (!host_steps_ && frame->runs > 0) {
+    if (!frame->recording) record(*frame, values);
+    replay(*frame, values);
+  } else {
+    bool after_kernel = false;
+    for (const BoundStep& step : steps_) {
+      if (host_steps_) state.check_cancelled();
+      execute(step, *frame, values, after_kernel);
     }
-    if (target.dtype() != result.dtype() || target.shape() != result.shape())
-      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
-           graph().outputs[i].name, name(result.dtype()), onrush::to_string(result.shape()),
-           name(target.dtype()), onrush::to_string(target.shape()));
-    copy_elements(result, target);
-    outputs.push_back(std::move(target));
   }
-  check_error(*frame);
+  ++frame->runs;
+  std::vector<Tensor> outputs = results(*frame, values, preset);
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(frame));
   return outputs;
 }
 
+// Waits for the run and gives its outputs: in the caller's memory where there is some, else on the
+// host.
+std::vector<Tensor> CudaBinding::results(Frame& frame, const Values& values,
+                                         std::span<const Tensor> preset) const {
+  const size_t count = graph().outputs.size();
+  const auto staging = [&](size_t i) { return frame.host.data() + host_output_offsets_[i]; };
+  // Outputs that kernels wrote; the others are known to the host, or have a size that only it
+  // knows.
+  const auto on_device = [&](NodeId node) {
+    const Place::Kind kind = places_[node.index].kind;
+    return bytes(node) > 0 && (kind == Place::Kind::output || kind == Place::Kind::arena);
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const NodeId node = graph().outputs[i].node;
+    if (i < preset.size() && preset[i] &&
+        (preset[i].dtype() != type(node).dtype ||
+         (known_size(node) && preset[i].shape() != shape(node))))
+      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
+           graph().outputs[i].name, name(type(node).dtype), onrush::to_string(shape(node)),
+           name(preset[i].dtype()), onrush::to_string(preset[i].shape()));
+    if (!on_device(node)) continue;
+    const CUdeviceptr from = address(node, frame, values);
+    if (i < preset.size() && preset[i] && preset[i].device().kind == Device::Kind::cuda) {
+      if (device_address(preset[i].data()) != from)
+        copy_on_device(device_address(preset[i].data()), from, bytes(node), frame.stream);
+    } else {
+      copy_to_host(staging(i), from, bytes(node), frame.stream);
+    }
+  }
+  auto* error = reinterpret_cast<uint32_t*>(frame.host.data() + host_bytes_);
+  copy_to_host(error, frame.error.pointer(), sizeof *error, frame.stream);
+  frame.stream.synchronize();
+  if (*error) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
+
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < count; ++i) {
+    const NodeId node = graph().outputs[i].node;
+    Tensor target = i < preset.size() ? preset[i] : Tensor();
+    if (on_device(node)) {
+      if (!target) target = Tensor(type(node).dtype, shape(node));
+      if (target.device().kind == Device::Kind::cpu)
+        std::memcpy(target.data(), staging(i), bytes(node));
+      outputs.push_back(std::move(target));
+      continue;
+    }
+    // Results of host steps are new; neither an input's memory nor a weight's is given away.
+    const Tensor result = host_value(node, frame, values);
+    if (!target && places_[node.index].kind == Place::Kind::tensor) {
+      outputs.push_back(result);
+      continue;
+    }
+    if (!target) target = Tensor(result.dtype(), result.shape());
+    if (target.shape() != result.shape())
+      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
+           graph().outputs[i].name, name(result.dtype()), onrush::to_string(result.shape()),
+           name(target.dtype()), onrush::to_string(target.shape()));
+    if (target.device().kind == Device::Kind::cuda) {
+      copy_to_device(device_address(target.data()), result.data(), result.bytes(), frame.stream);
+      frame.stream.synchronize();
+    } else {
+      copy_elements(result, target);
+    }
+    outputs.push_back(std::move(target));
+  }
+  return outputs;
+}
+
 std::vector<Tensor> CudaBinding::run_group() const {
   const ContextScope scope(*context());
-  Frame frame(context(), frame_bytes_);
-  Values values{{}, std::vector<Tensor>(static_cast<size_t>(results_))};
-  execute(steps_[0], frame, values);
+  Frame frame(context(), frame_bytes_, 0);
+  Values values{{}, addresses({}, {}, frame), std::vector<Tensor>(static_cast<size_t>(results_))};
+  bool after_kernel = false;
+  execute(steps_[0], frame, values, after_kernel);
   std::vector<Tensor> results;
   for (NodeId output : steps_[0].step->step.group->outputs) {
     Tensor tensor = device_tensor(context(), type(output).dtype, shape(output));
@@ -331,6 +543,28 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
   const CudaExecutable& reference = *executable;
   return std::make_shared<CudaBinding>(std::move(executable), reference, std::move(sizes),
                                        std::move(steps));
+}
+
+void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, const SizeTable& sizes,
+                std::span<const Tensor> buffers, const Stream& stream) {
+  const KernelVariant& variant = executable.variant(kernel, sizes);
+  const bool wide = std::any_of(buffers.begin(), buffers.end(), [](const Tensor& tensor) {
+    return tensor.count() > kLargestNarrowIndex;
+  });
+  executable.compile({{variant.text, wide}});
+  const LaunchShape shape =
+      launch_shape(launch_of(variant.kernel, sizes, executable.shared().target));
+  std::vector<CUdeviceptr> pointers;
+  for (const Tensor& buffer : buffers) pointers.push_back(device_address(buffer.data()));
+  std::vector<int64_t> size_values = size_arguments(variant.kernel, sizes);
+  const DeviceBuffer error(executable.shared().context, sizeof(uint32_t));
+  CUdeviceptr error_pointer = error.pointer();
+  std::vector<void*> arguments;
+  for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
+  arguments.push_back(size_values.data());
+  arguments.push_back(&error_pointer);
+  launch(executable.function({variant.text, wide}), shape, stream, arguments);
+  stream.synchronize();
 }
 
 std::vector<Tensor> run_once(const CudaExecutable& executable, const CudaStep& step,

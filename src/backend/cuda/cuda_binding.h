@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/cuda/cuda_executable.h"
@@ -14,5 +15,9 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
 // Runs one step whose operands are all prepared; gives its group's outputs, on the device.
 std::vector<Tensor> run_once(const CudaExecutable& executable, const CudaStep& step,
                              const SizeTable& sizes);
+
+// Runs one kernel on the given buffers, in the kernel's order, and waits for it.
+void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, const SizeTable& sizes,
+                std::span<const Tensor> buffers, const Stream& stream);
 
 }  // namespace onrush::cuda

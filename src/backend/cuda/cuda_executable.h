@@ -1,8 +1,11 @@
 // A compiled plan of the CUDA backend.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "backend/backend.h"
@@ -13,18 +16,22 @@
 #include "plan/placement.h"
 #include "plan/steps.h"
 #include "plan/weight_store.h"
+#include <onrush/session.h>
 
 namespace onrush::cuda {
 
 // What all plans of a session share.
 struct CudaShared {
-  CudaShared(int device, size_t memory_limit, const std::string& cache_folder);
+  CudaShared(int device, size_t memory_limit, const std::string& cache_folder, Precision precision);
+
   ContextPtr context;
   DiskCache cache;
   Compiler compiler;
   std::string architecture;
+  CudaTarget target;
   WeightStore weights;  // device tensors
   size_t limit;
+  Precision precision;
 };
 
 // A tensor in new device memory.
@@ -33,16 +40,30 @@ Tensor device_tensor(const ContextPtr& context, DType dtype, Shape shape);
 Tensor upload(const ContextPtr& context, const Tensor& tensor, const Stream& stream);
 Tensor download(const Tensor& tensor, const Stream& stream);
 
-// A kernel of a step, and its functions for 32-bit and (where one was needed so far) 64-bit
-// indices.
-struct StepKernel {
+// A kernel printed for sizes with certain facts.
+struct KernelVariant {
   CudaKernel kernel;
   size_t text;  // which of the executable's distinct texts
+};
+
+// One kernel of a step, for all sizes.
+struct StepKernel {
+  std::variant<Loops, CudaContraction, CudaAttention> form;
+  std::unique_ptr<StepKernel> packing;  // copies weights into the order in which the kernel
+  Tensor packed;                        // reads them; the copy. Both null if it reads them in place
+  mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the executable
 };
 
 struct CudaStep {
   Step step;
   std::vector<StepKernel> kernels;  // empty for host steps
+};
+
+// What a binding needs compiled.
+struct FunctionRequest {
+  size_t text;
+  bool wide;  // 64-bit indices
+  auto operator<=>(const FunctionRequest&) const = default;
 };
 
 class CudaExecutable final : public Executable,
@@ -55,30 +76,39 @@ class CudaExecutable final : public Executable,
   const Graph& graph() const { return schedule_.graph; }
   const std::vector<CudaStep>& steps() const { return steps_; }  // Time::run only
   CudaShared& shared() const { return *shared_; }
+  DType storage(NodeId node) const { return storage_[node.index]; }  // of a value in memory
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }  // on the device
-  Function function(size_t text, bool wide) const;
+
+  // Thread safe. The kernel for these sizes; printed if no earlier one serves them.
+  const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes) const;
+  // Compiles those of them that are not yet, at once and in parallel.
+  void compile(const std::vector<FunctionRequest>& requests) const;
+  Function function(const FunctionRequest& request) const;  // REQUIRES that it was compiled
 
  private:
-  // The compiled programs for one width of indices: module and function of each text.
-  struct Programs {
-    std::vector<Module> modules;
-    std::vector<Function> functions;
-  };
-
-  CudaStep compile(const Group& group);
-  Programs compile_programs(bool wide) const;
+  CudaStep make_cuda_step(Step step, const SizeTable& sizes) const;
+  std::vector<Step> fused_steps() const;
+  void add_requests(const StepKernel& kernel, const SizeTable& sizes,
+                    std::vector<FunctionRequest>& requests) const;
+  void choose_storage();
+  void store_narrow(Loops& loops) const;
+  bool is_weight(NodeId node) const;
   void upload_constants();
   void prepare(const CudaStep& step, const SizeTable& sizes);
+  void pack(CudaStep& step, const SizeTable& sizes);
+  Tensor device_weight(NodeId node, const Stream& stream) const;
 
   Schedule schedule_;
   std::shared_ptr<CudaShared> shared_;
   std::vector<std::string> keys_;
+  std::vector<DType> storage_;
   std::vector<Tensor> prepared_;
   std::vector<CudaStep> prepare_steps_, steps_;
-  std::vector<std::string> texts_;  // distinct
-  Programs narrow_;
+
   mutable std::mutex mutex_;
-  mutable std::unique_ptr<Programs> wide_;  // made when a binding needs it
+  mutable std::vector<std::string> texts_;  // distinct
+  mutable std::vector<Module> modules_;
+  mutable std::map<FunctionRequest, Function> functions_;
 };
 
 }  // namespace onrush::cuda

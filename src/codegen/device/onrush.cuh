@@ -14,11 +14,87 @@ typedef int i32;
 typedef long long i64;
 typedef unsigned long long u64;
 
+// Positions and extents: 64 bits wide where a buffer has more than 2^31 elements.
+#if ONRUSH_WIDE_INDEX
+typedef i64 index;
+typedef u64 uindex;
+#else
+typedef int index;
+typedef u32 uindex;
+#endif
+
+#define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
+
 // The sizes a kernel is launched with.
 template <int kCount>
 struct Sizes {
   i64 v[kCount];
 };
+
+// x / d for 0 <= x < 2^31: by a multiplication with `magic`, which the host computes with d.
+__device__ inline int quotient(int x, i64, i64 magic) {
+  return (int)((__umulhi((u32)x, (u32)magic) + (u32)x) >> (int)(magic >> 32));
+}
+__device__ inline i64 quotient(i64 x, i64 d, i64) { return x / d; }
+
+// --- the order of kernels
+
+// Work that follows may start from here on; it waits by itself for what this kernel writes.
+__device__ inline void trigger_dependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+// Until the kernels ahead are done and their results can be read.
+__device__ inline void wait_for_inputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ inline void begin_dependent() {
+  trigger_dependents();
+  wait_for_inputs();
+}
+
+// Blocks that share one piece of work. The grid is a multiple of the cluster.
+__device__ inline int cluster_size() {
+#if __CUDA_ARCH__ >= 900
+  int size;
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
+#else
+  return 1;
+#endif
+}
+__device__ inline int cluster_rank() {
+#if __CUDA_ARCH__ >= 900
+  int rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#else
+  return 0;
+#endif
+}
+// block / cluster_size(), which is a power of two.
+__device__ inline u32 cluster_of(u32 block) { return block >> (__ffs(cluster_size()) - 1); }
+__device__ inline void cluster_sync() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+// The same shared memory of another block of the cluster.
+template <class T>
+__device__ inline const T* in_block(const T* shared, int rank) {
+#if __CUDA_ARCH__ >= 900
+  if (cluster_size() == 1) return shared;
+  u64 there;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"((u64)shared), "r"(rank));
+  return (const T*)there;
+#else
+  return shared;
+#endif
+}
 
 // --- element formats: a struct for each that C++ lacks, with its conversions from and to float
 
@@ -57,12 +133,14 @@ __device__ inline f16 to_f16(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r.bits) : "f"(x));
   return r;
 }
+// x, or the largest finite f16 of its sign.
+__device__ inline float within_f16(float x) {
+  return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x;
+}
 __device__ inline float to_float(bf16 x) { return as_float((u32)x.bits << 16); }
 __device__ inline bf16 to_bf16(float x) {
-  const u32 bits = as_bits(x);
   bf16 r;
-  r.bits = (bits & 0x7fffffff) > 0x7f800000 ? (u16)((bits >> 16) | 0x40)
-                                            : (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r.bits) : "f"(x));
   return r;
 }
 
@@ -123,6 +201,27 @@ __device__ inline f8e4m3fn to_f8e4m3fn(float x, bool s) { return {E4m3fn::encode
 __device__ inline f8e4m3fnuz to_f8e4m3fnuz(float x, bool s) { return {E4m3fnuz::encode(x, s)}; }
 __device__ inline f8e5m2 to_f8e5m2(float x, bool s) { return {E5m2::encode(x, s)}; }
 __device__ inline f8e5m2fnuz to_f8e5m2fnuz(float x, bool s) { return {E5m2fnuz::encode(x, s)}; }
+struct f4e2m1 {
+  u8 bits;
+};
+// A NaN becomes the zero of the other sign; what is too large becomes the largest number.
+__device__ inline f4e2m1 to_f4e2m1(float x, bool) {
+  const u32 sign = as_bits(x) >> 31;
+  if (x != x) return {(u8)(sign ? 0 : 8)};
+  const float a = fabsf(x);
+  if (a > 6.0f) return {(u8)(sign << 3 | 7)};
+  int exponent = 0;
+  frexpf(a, &exponent);
+  const int field = exponent > 1 ? exponent : 1;
+  const int units = (int)rintf(ldexpf(a, 2 - field));
+  return {(u8)(sign << 3 | (u32)(a == 0 ? 0 : units + ((field - 1) << 1)))};
+}
+__device__ inline float to_float(f4e2m1 x) {
+  const int exponent = x.bits >> 1 & 3;
+  const float fraction = 0.5f * (x.bits & 1);
+  const float value = exponent ? ldexpf(1.0f + fraction, exponent - 1) : fraction;
+  return x.bits & 8 ? -value : value;
+}
 __device__ inline f8e8m0 to_f8e8m0(float x, bool saturate) {
   if (x != x || x < 0) return {0xff};
   if (x > 3.4e38f) return {(u8)(saturate ? 0xfe : 0xff)};
@@ -157,10 +256,74 @@ __device__ inline int load_packed(const u8* p, i64 at) {
   return kSigned && raw >> (kBits - 1) ? raw - (1 << kBits) : raw;
 }
 __device__ inline float load_f4e2m1(const u8* p, i64 at) {
-  const int code = load_packed<4, false>(p, at);
-  const int exponent = code >> 1 & 3;
-  const float value = exponent ? ldexpf(1.0f + 0.5f * (code & 1), exponent - 1) : 0.5f * (code & 1);
-  return code & 8 ? -value : value;
+  return to_float(f4e2m1{(u8)load_packed<4, false>(p, at)});
+}
+// Neighbours in a byte may be stored by other threads at the same time.
+template <int kBits>
+__device__ inline void store_packed(u8* p, i64 at, u32 value) {
+  const u64 byte = (u64)p + (u64)at * kBits / 8;
+  u32* word = (u32*)(byte & ~3ull);
+  const int shift = (int)(byte & 3) * 8 + (int)(at * kBits % 8);
+  const u32 mask = ((1u << kBits) - 1) << shift;
+  atomicAnd(word, ~mask);
+  atomicOr(word, value << shift & mask);
+}
+
+// kCount neighbours at an address that is a multiple of kCount elements, in pieces of 16 bytes.
+template <int kCount, class T, class Compute>
+__device__ inline void load_vector(const T* p, i64 at, Compute* out) {
+  constexpr int kBytes = kCount * (int)sizeof(T);
+  __align__(16) T elements[kCount];
+  if constexpr (kBytes >= 16) {
+    UNROLL for (int i = 0; i < kBytes / 16; ++i)((uint4*)elements)[i] = ((const uint4*)(p + at))[i];
+  } else if constexpr (kBytes == 8) {
+    *(uint2*)elements = *(const uint2*)(p + at);
+  } else if constexpr (kBytes == 4) {
+    *(u32*)elements = *(const u32*)(p + at);
+  } else {
+    UNROLL for (int i = 0; i < kCount; ++i) elements[i] = p[at + i];
+  }
+  UNROLL for (int i = 0; i < kCount; ++i) out[i] = (Compute)load(elements, i);
+}
+// The same where `valid`, else `fill`. Without a branch, so that many loads are under way at once.
+template <int kCount, class T, class Compute>
+__device__ inline void load_vector_where(bool valid, const T* p, i64 at, Compute fill,
+                                         Compute* out) {
+  constexpr int kBytes = kCount * (int)sizeof(T);
+  __align__(16) T elements[kCount] = {};
+  if constexpr (kBytes >= 16) {
+    UNROLL for (int i = 0; i < kBytes / 16; ++i) if (valid)((uint4*)elements)[i] =
+        ((const uint4*)(p + at))[i];
+  } else if constexpr (kBytes == 8) {
+    if (valid) *(uint2*)elements = *(const uint2*)(p + at);
+  } else if constexpr (kBytes == 4) {
+    if (valid) *(u32*)elements = *(const u32*)(p + at);
+  } else {
+    UNROLL for (int i = 0; i < kCount; ++i) if (valid) elements[i] = p[at + i];
+  }
+  UNROLL for (int i = 0; i < kCount; ++i) out[i] =
+      valid || fill == 0 ? (Compute)load(elements, i) : fill;
+}
+template <int kCount, class T>
+__device__ inline void store_vector(T* p, i64 at, const T* elements) {
+  constexpr int kBytes = kCount * (int)sizeof(T);
+  if constexpr (kBytes >= 16) {
+    UNROLL for (int i = 0; i < kBytes / 16; ++i)((uint4*)(p + at))[i] = ((const uint4*)elements)[i];
+  } else if constexpr (kBytes == 8) {
+    *(uint2*)(p + at) = *(const uint2*)elements;
+  } else if constexpr (kBytes == 4) {
+    *(u32*)(p + at) = *(const u32*)elements;
+  } else {
+    UNROLL for (int i = 0; i < kCount; ++i) p[at + i] = elements[i];
+  }
+}
+
+// An index that the model computes. One outside of [0, extent) is reported, and becomes 0.
+template <class T>
+__device__ inline index position(T value, index extent, u32* error) {
+  if ((u64)(i64)value < (u64)extent) return (index)value;
+  *error = 1;
+  return 0;
 }
 
 // --- primitives
@@ -191,6 +354,28 @@ ONRUSH_FLOATS(op_acosh, acoshf(x), acosh(x))
 ONRUSH_FLOATS(op_atanh, atanhf(x), atanh(x))
 ONRUSH_FLOATS(op_erf, erff(x), erf(x))
 ONRUSH_FLOATS(op_sigmoid, 1.0f / (1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
+// The same by fewer instructions and without branches, for results that are rounded to 16 bits.
+__device__ inline float fast_exp(float x) { return __expf(x); }
+__device__ inline float fast_sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+__device__ inline float fast_tanh(float x) {
+  const float e = __expf(2.0f * fminf(fabsf(x), 15.0f));
+  return copysignf(__fdividef(e - 1.0f, e + 1.0f), x);
+}
+__device__ inline float fast_div(float a, float b) { return __fdividef(a, b); }
+// An odd polynomial fitted to erf on [-3, 3], to 2.5e-5 everywhere.
+__device__ inline float fast_erf(float x) {
+  const float clamped = fmaxf(fminf(x, 3.0f), -3.0f), y = clamped * clamped;
+  float r = 4.07421616e-08f;
+  r = fmaf(r, y, -1.94482482e-06f);
+  r = fmaf(r, y, 4.10605535e-05f);
+  r = fmaf(r, y, -0.000511037069f);
+  r = fmaf(r, y, 0.00423542829f);
+  r = fmaf(r, y, -0.0251028631f);
+  r = fmaf(r, y, 0.111079343f);
+  r = fmaf(r, y, -0.375314891f);
+  r = fmaf(r, y, 1.12826848f);
+  return x != x ? x : r * clamped;
+}
 ONRUSH_FLOATS(op_neg, -x, -x)
 ONRUSH_FLOATS(op_abs, fabsf(x), fabs(x))
 #undef ONRUSH_FLOATS
@@ -306,6 +491,12 @@ template <class T>
 __device__ inline T op_shift_right(T a, T b) {
   return (u64)b >= sizeof(T) * 8 ? (a < 0 ? (T)-1 : 0) : (T)(a >> b);
 }
+__device__ inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+__device__ inline double multiply_add(double a, double b, double c) { return fma(a, b, c); }
+template <class T>
+__device__ inline T multiply_add(T a, T b, T c) {
+  return op_add(op_mul(a, b), c);
+}
 template <class T>
 __device__ inline int op_equal(T a, T b) {
   return a == b;
@@ -395,26 +586,6 @@ struct Min {
   }
 };
 
-template <class T>
-__device__ inline T shuffle_down(T x, int offset) {
-  return __shfl_down_sync(0xffffffffu, x, offset);
-}
-
-// The combination of every thread's value, given to all threads of the block; all must call. A
-// block has whole warps.
-template <class Combine, class T>
-__device__ T block_reduce(T x) {
-  __shared__ T partial[32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  for (int offset = 16; offset; offset /= 2) x = Combine::apply(x, shuffle_down(x, offset));
-  __syncthreads();
-  if (lane == 0) partial[warp] = x;
-  __syncthreads();
-  T result = partial[0];
-  for (int i = 1; i < warps; ++i) result = Combine::apply(result, partial[i]);
-  return result;
-}
-
 // A candidate of argmax or argmin: NaN beats every number, the smaller index wins ties, or the
 // larger one if kLast. Index -1: none.
 template <class T>
@@ -422,28 +593,104 @@ struct Candidate {
   T value;
   i64 index;
 };
-template <bool kMax, bool kLast, class T>
-__device__ inline Candidate<T> better(Candidate<T> a, Candidate<T> b) {
-  if (a.index < 0) return b;
-  if (b.index < 0) return a;
-  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-  if (a_nan != b_nan) return a_nan ? a : b;
-  if (!a_nan && a.value != b.value) return (a.value > b.value) == kMax ? a : b;
-  return (a.index < b.index) != kLast ? a : b;
+template <bool kMax, bool kLast>
+struct Best {
+  template <class T>
+  static __device__ Candidate<T> apply(Candidate<T> a, Candidate<T> b) {
+    if (a.index < 0) return b;
+    if (b.index < 0) return a;
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    if (a_nan != b_nan) return a_nan ? a : b;
+    if (!a_nan && a.value != b.value) return (a.value > b.value) == kMax ? a : b;
+    return (a.index < b.index) != kLast ? a : b;
+  }
+};
+
+template <class T>
+__device__ inline T shuffle(T x, int mask) {
+  return __shfl_xor_sync(0xffffffffu, x, mask);
 }
-template <bool kMax, bool kLast, class T>
-__device__ Candidate<T> block_best(Candidate<T> x) {
-  __shared__ Candidate<T> partial[32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  for (int offset = 16; offset; offset /= 2)
-    x = better<kMax, kLast>(
-        x, Candidate<T>{shuffle_down(x.value, offset), shuffle_down(x.index, offset)});
+template <class T>
+__device__ inline Candidate<T> shuffle(Candidate<T> x, int mask) {
+  return {shuffle(x.value, mask), shuffle(x.index, mask)};
+}
+
+// Rows: kThreads neighbouring threads (a warp, or the block) share one.
+template <int kThreads>
+__device__ inline int lane_of() {
+  return (int)threadIdx.x % kThreads;
+}
+template <int kThreads>
+__device__ inline i64 first_row() {
+  return (i64)blockIdx.x * (blockDim.x / kThreads) + threadIdx.x / kThreads;
+}
+template <int kThreads>
+__device__ inline index row_step() {
+  return (index)gridDim.x * (index)(blockDim.x / kThreads);
+}
+// The combination of the values of a row's threads, given to each of them.
+template <class Combine, int kThreads, class T>
+__device__ T row_reduce(T x) {
+  UNROLL for (int mask = 16; mask; mask /= 2) x = Combine::apply(x, shuffle(x, mask));
+  if constexpr (kThreads > 32) {
+    __shared__ T partial[kThreads / 32];
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = partial[0];
+    UNROLL for (int i = 1; i < kThreads / 32; ++i) x = Combine::apply(x, partial[i]);
+  }
+  return x;
+}
+
+// Columns: threads side by side have one each (several, as lanes), those above each other
+// (threadIdx.y, and the blocks of a cluster) share it in slices.
+__device__ inline i64 first_column() {
+  return (i64)cluster_of(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline index column_step() { return (index)cluster_of(gridDim.x) * (index)blockDim.x; }
+// Columns rounded up so that the threads of a block leave the loop together.
+__device__ inline index column_limit(index columns) {
+  return (columns + (index)blockDim.x - 1) / (index)blockDim.x * (index)blockDim.x;
+}
+__device__ inline index first_slice() { return (index)(threadIdx.y + blockDim.y * cluster_rank()); }
+__device__ inline index slice_step() { return (index)(blockDim.y * cluster_size()); }
+
+constexpr int kColumnBlock = 256;  // the most threads of a block that reduces columns
+
+// The combination of the slices' values, given to each of them. All threads of the block call it.
+template <class Combine, class T, int kCount>
+__device__ void column_reduce(T (&x)[kCount]) {
+  const int slices = blockDim.y, blocks = cluster_size();
+  if (slices * blocks == 1) return;
+  __shared__ T partial[kCount * kColumnBlock];
+  const int threads = blockDim.x * slices, self = threadIdx.y * blockDim.x + threadIdx.x;
   __syncthreads();
-  if (lane == 0) partial[warp] = x;
+  UNROLL for (int j = 0; j < kCount; ++j) partial[j * threads + self] = x[j];
   __syncthreads();
-  Candidate<T> result = partial[0];
-  for (int i = 1; i < warps; ++i) result = better<kMax, kLast>(result, partial[i]);
-  return result;
+  // `slices` is a power of two.
+  for (int half = slices / 2; half; half /= 2) {
+    if (threadIdx.y < half) {
+      UNROLL for (int j = 0; j < kCount; ++j) {
+        x[j] = Combine::apply(x[j], partial[j * threads + self + half * blockDim.x]);
+        partial[j * threads + self] = x[j];
+      }
+    }
+    __syncthreads();
+  }
+  if (blocks > 1) cluster_sync();
+  UNROLL for (int j = 0; j < kCount; ++j) {
+    const T* at = partial + j * threads + threadIdx.x;
+    x[j] = *in_block(at, 0);
+    for (int i = 1; i < blocks; ++i) x[j] = Combine::apply(x[j], *in_block(at, i));
+  }
+  if (blocks > 1) cluster_sync();  // nobody changes or leaves what another still reads
+}
+template <class Combine, class T>
+__device__ inline void column_reduce(T& x) {
+  T one[1] = {x};
+  column_reduce<Combine>(one);
+  x = one[0];
 }
 
 // --- the grid

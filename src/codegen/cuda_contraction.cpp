@@ -1,0 +1,345 @@
+// Contractions as kernels: on tiles, or by single threads.
+#include <algorithm>
+
+#include "base/check.h"
+#include "codegen/cuda_operand.h"
+#include "codegen/cuda_source.h"
+#include "codegen/cuda_tiles.h"
+#include "codegen/cuda_writer.h"
+#include "codegen/merge_axes.h"
+
+namespace onrush {
+namespace {
+
+using Part = CudaContraction::Part;
+
+std::vector<int> kinds_of(const Contraction& c) {
+  std::vector<int> kinds;
+  kinds.insert(kinds.end(), static_cast<size_t>(c.batch_axes), CudaContraction::batch);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.m_axes), CudaContraction::m);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.n_axes), CudaContraction::n);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.k_axes), CudaContraction::k);
+  return kinds;
+}
+
+Part merged(const Loops& loops, const std::vector<int>& kinds) {
+  Part part{loops, {}};
+  part.kinds = merge_axes(part.loops, kinds);
+  return part;
+}
+
+// The dtype of the compute type of a dtype.
+DType compute_dtype(DType dtype) {
+  if (dtype == DType::f64 || dtype == DType::u64) return dtype;
+  if (is_float(dtype)) return DType::f32;
+  return dtype == DType::i64 || dtype == DType::u32 ? DType::i64 : DType::i32;
+}
+
+ContractionMath math_of(const Contraction& c, ContractionMath f32_math) {
+  if (c.accumulator == DType::f32 && c.operand == c.rhs_operand) {
+    if (c.operand == DType::f16) return ContractionMath::f16;
+    if (c.operand == DType::bf16) return ContractionMath::bf16;
+    if (c.operand == DType::f32) return f32_math;
+  }
+  return ContractionMath::scalar;
+}
+
+DType factor_of(ContractionMath math, DType sum) {
+  switch (math) {
+    case ContractionMath::f16: return DType::f16;
+    case ContractionMath::bf16: return DType::bf16;
+    case ContractionMath::tf32: return DType::f32;
+    case ContractionMath::scalar: return sum;
+  }
+  internal_error("all kinds of products have a factor type");
+}
+
+int64_t product(const Loops& loops, const std::vector<int>& axes) {
+  int64_t product = 1;
+  for (int axis : axes) product *= loops.axes[static_cast<size_t>(axis)].extent.value();
+  return product;
+}
+
+// Row-major strides of `axes` whose innermost one has stride `inner`.
+void add_strides(Affine& address, const Loops& loops, const std::vector<int>& axes, int64_t inner) {
+  for (size_t i = axes.size(); i-- > 0;) {
+    Affine term;
+    term.terms.emplace_back(axes[i], Dim(inner));
+    address = address + term;
+    inner *= loops.axes[static_cast<size_t>(axes[i])].extent.value();
+  }
+}
+
+// The axis along which the left operand's memory is contiguous becomes the last of k, and counts as
+// a multiple of 16 bytes: images with few channels are then read by pieces as well. The factors
+// that are too many are zeros in the packed copy.
+void arrange_k(CudaContraction& c, Contraction& source) {
+  const Part lhs{source.lhs, kinds_of(source)};
+  const std::vector<int> k = axes_of(lhs, CudaContraction::k);
+  if (k.empty()) return;
+  int contiguous = k.back();
+  for (const LoopValue& value : source.lhs.body)
+    if (const auto* load = std::get_if<LoadValue>(&value.data))
+      for (const auto& [axis, stride] : load->address.terms)
+        if (axis >= k[0] && same(stride, 1)) contiguous = axis;
+  const int64_t piece = 16 / static_cast<int64_t>(byte_size(c.factor, 1));
+  const int64_t extent = source.lhs.axes[static_cast<size_t>(contiguous)].extent.value();
+  if (extent % piece == 0 && contiguous == k.back()) return;
+  std::vector<int> to;
+  for (int i = 0; i < static_cast<int>(source.lhs.axes.size()); ++i)
+    to.push_back(i == contiguous ? k.back() : i > contiguous ? i - 1 : i);
+  for (Loops* loops : {&source.lhs, &source.rhs, &source.epilogue}) permute_axes(*loops, to);
+  // One long row of k needs no padding: its last piece is read element by element.
+  if (extent % piece && k.size() > 1) c.padded_k = (extent + piece - 1) / piece * piece;
+}
+
+// Makes the right operand a plain read of a packed copy: rows of k, padded to 16 bytes, for each
+// batch and n; or, if direct, all n and batches side by side for each k.
+void pack(CudaContraction& c, const Contraction& source) {
+  Part original{source.rhs, kinds_of(source)};
+  Loops& shape = original.loops;
+  if (c.padded_k) shape.axes.back().extent = c.padded_k;
+  const auto of_kind = [&](int kind) { return axes_of(original, kind); };
+  const int64_t batch = product(shape, of_kind(CudaContraction::batch));
+  const int64_t n = product(shape, of_kind(CudaContraction::n));
+  const int64_t k = product(shape, of_kind(CudaContraction::k));
+  const int64_t piece = std::max<int64_t>(1, 16 / static_cast<int64_t>(byte_size(c.factor, 1)));
+  const int64_t row = (k + piece - 1) / piece * piece;
+
+  Affine to;
+  if (c.direct) {
+    add_strides(to, shape, of_kind(CudaContraction::n), 1);
+    add_strides(to, shape, of_kind(CudaContraction::batch), n);
+    add_strides(to, shape, of_kind(CudaContraction::k), n * batch);
+  } else {
+    add_strides(to, shape, of_kind(CudaContraction::k), 1);
+    add_strides(to, shape, of_kind(CudaContraction::n), row);
+    add_strides(to, shape, of_kind(CudaContraction::batch), n * row);
+  }
+  c.packed_count = c.direct ? k * n * batch : batch * n * row;
+  uint64_t used = 0;
+  for (const auto& [axis, stride] : to.terms) used |= uint64_t{1} << axis;
+
+  // The copy's kernel ranges over the axes of the weights only.
+  c.packing = source.rhs;
+  for (size_t i = 0; i < c.packing.axes.size(); ++i)
+    if (!(used >> i & 1)) c.packing.axes[i].extent = 1;
+  const LoopBuffer copy{c.factor, NodeId{}};
+  c.packing.buffers.push_back(copy);
+  c.packing.stores[0].buffer = static_cast<int>(c.packing.buffers.size()) - 1;
+  c.packing.stores[0].address = to;
+
+  Loops& loops = c.rhs.loops;
+  loops = shape;
+  loops.buffers = {copy};
+  loops.body = {{LoadValue{0, to, {}, {}, {0, 0}}, c.factor, used}};
+  loops.stores = {{-1, {}, 0}};
+  c.rhs.kinds = kinds_of(source);
+  if (!c.direct) c.rhs.kinds = merge_axes(loops, c.rhs.kinds);
+  c.packed = true;
+}
+
+constexpr int64_t kDirectColumns = 4, kDirectDepth = 128;
+
+std::string math_type(const CudaContraction& c, bool group) {
+  switch (c.math) {
+    case ContractionMath::f16: return group ? "F16GroupMath" : "F16Math";
+    case ContractionMath::bf16: return group ? "Bf16GroupMath" : "Bf16Math";
+    case ContractionMath::tf32: return "Tf32Math";
+    case ContractionMath::scalar: break;
+  }
+  return fmt::format("ScalarMath<{}>", cuda_compute_type(c.sum));
+}
+
+CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
+                       const ContractionTile* forced) {
+  Writer w(sizes);
+  const PrintedOperand lhs = print_operand(w, {&c.lhs, CudaContraction::m, "Lhs", "l", c.factor,
+                                               c.sum, false, c.padded_k}),
+                       rhs = print_operand(
+                           w, {&c.rhs, CudaContraction::n, "Rhs", "r", c.factor, c.sum, c.packed});
+  const std::string make_epilogue = print_epilogue(w, c.epilogue, c.sum);
+  const Extent batch = extent_of(c.epilogue, CudaContraction::batch),
+               m = extent_of(c.epilogue, CudaContraction::m),
+               n = extent_of(c.epilogue, CudaContraction::n);
+  Extent k = extent_of(c.lhs, CudaContraction::k);
+  if (c.padded_k) k.factors.back() = c.padded_k;
+  const int factor_bytes = static_cast<int>(byte_size(c.factor, 1));
+  const bool groups = target.warpgroups && !lhs.across && !rhs.across;
+  const ContractionTile tile = forced ? *forced
+                                      : choose_tile({batch.at(sizes), m.at(sizes), n.at(sizes),
+                                                     k.at(sizes), factor_bytes, c.math, groups},
+                                                    target);
+  Extent tiles_m = m, tiles_n = n;
+  tiles_m.width = tile.m, tiles_n.width = tile.n;
+  w.line("const index tile = (index)cluster_of(blockIdx.x);");
+  w.line(fmt::format("const index row = {};", w.quotient("tile", tiles_n)));
+  w.line(fmt::format("const index batch = {};", w.quotient("row", tiles_m)));
+  w.line(
+      fmt::format("contract<{}, {}, {}, {}, {}, {}, {}, {}>({}, {}, {}, batch, row - batch * {}, "
+                  "tile - row * {}, {}, {}, {});",
+                  math_type(c, tile.group), tile.m, tile.n, tile.warps_m, tile.warps_n,
+                  tile.warps_k, tile.chunks, tile.stages, lhs.make, rhs.make, make_epilogue,
+                  w.size(tiles_m), w.size(tiles_n), w.size(m), w.size(n), w.size(k)));
+  CudaKernel kernel = w.finish(tile.threads());
+  kernel.schedule = CudaSchedule::tile;
+  kernel.work = batch;
+  kernel.m = m, kernel.n = n, kernel.k = k;
+  kernel.tile = tile;
+  kernel.math = c.math;
+  kernel.groups = groups;
+  kernel.factor_bytes = factor_bytes;
+  kernel.sum_bytes = static_cast<int>(byte_size(c.sum, 1));
+  return kernel;
+}
+
+// Neighbouring results along `m` that a thread computes from one walk along `k`: where a step along
+// m moves the left operand like `ratio` steps along k, they share what they read.
+struct Slide {
+  int m = -1, k = -1;
+  int ratio = 1;
+  int count = 1;  // results
+  int taps = 0;   // extent of k
+};
+
+Slide find_slide(const CudaContraction& c, const CudaTarget& target, int64_t vectors) {
+  const std::vector<int> ms = axes_of(c.lhs, CudaContraction::m),
+                         ks = axes_of(c.lhs, CudaContraction::k);
+  if (ks.empty()) return {};
+  const Axis& taps = c.lhs.loops.axes[static_cast<size_t>(ks.back())];
+  if (!taps.extent.is_constant() || taps.extent.value() > 9) return {};
+  for (int m : ms) {
+    const Dim extent = c.lhs.loops.axes[static_cast<size_t>(m)].extent;
+    if (!extent.is_constant()) continue;
+    for (int ratio = 1; ratio <= 2; ++ratio) {
+      if (!moves_alike(c.lhs.loops, m, ks.back(), ratio)) continue;
+      // As many as still leave work for all multiprocessors.
+      for (int count : {4, 7, 2})
+        if (extent.value() % count == 0 && vectors / count >= int64_t{target.multiprocessors} * 128)
+          return {m, ks.back(), ratio, count, static_cast<int>(taps.extent.value())};
+    }
+  }
+  return {};
+}
+
+CudaKernel print_direct(const CudaContraction& c, const SizeTable& sizes,
+                        const CudaTarget& target) {
+  Writer w(sizes);
+  const Loops& loops = c.epilogue.loops;
+  std::vector<int> results, ks = axes_of(c.epilogue, CudaContraction::k);
+  for (size_t i = 0; i < loops.axes.size(); ++i)
+    if (c.epilogue.kinds[i] != CudaContraction::k) results.push_back(static_cast<int>(i));
+  Lanes lanes = store_lanes(w, loops, results);
+  results = lanes_last(std::move(results), lanes);
+  // Few results are spread over more threads.
+  const int64_t all = extent_of(loops, results).at(sizes);
+  while (lanes.width > 2 && all / lanes.width < int64_t{target.multiprocessors} * 512)
+    lanes.width /= 2;
+  Body lhs(w, c.lhs.loops, "l", lanes), rhs(w, c.rhs.loops, "r", lanes),
+      epilogue(w, loops, "v", lanes);
+  Extent work = extent_of(loops, results);
+  work.width = lanes.width;
+  const Slide slide = find_slide(c, target, work.at(sizes));
+  work.width *= slide.count;
+  std::vector<Axis> axes = loops.axes;
+  if (slide.m >= 0) {
+    Axis& axis = axes[static_cast<size_t>(slide.m)];
+    axis.extent = axis.extent.value() / slide.count;
+    ks.pop_back();
+  }
+  const std::string type(cuda_compute_type(c.sum));
+  const std::string left = lhs.element(c.lhs.loops.stores[0].value),
+                    right = rhs.element(c.rhs.loops.stores[0].value);
+  w.line("begin_dependent();");
+  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
+                     w.size(work)));
+  w.split("w", results, axes, lanes);
+  w.line(fmt::format("{} sums[{}][{}] = {{}};", type, slide.count, lanes.count()));
+  if (slide.m >= 0) w.line(fmt::format("const index first = a{} * {};", slide.m, slide.count));
+  for (int axis : ks) {
+    const Dim extent = loops.axes[static_cast<size_t>(axis)].extent;
+    const bool unroll =
+        extent.is_constant() && extent.value() < (slide.m >= 0 && lanes.width > 2 ? 4 : 9);
+    w.open(fmt::format("{}for (index a{} = 0; a{} < {}; ++a{})", unroll ? "UNROLL " : "", axis,
+                       axis, w.size(extent), axis));
+  }
+  if (slide.m < 0) {
+    lhs.define_all();
+    rhs.define_all();
+    w.line(
+        fmt::format("UNROLL for (int j = 0; j < {0}; ++j) sums[0][j] = multiply_add(({1}){2}, "
+                    "({1}){3}, sums[0][j]);",
+                    lanes.count(), type, left, right));
+  } else {
+    w.line(fmt::format("{} taps[{}][{}];", type, slide.taps, lanes.count()));
+    w.open(fmt::format("UNROLL for (int t = 0; t < {}; ++t)", slide.taps));
+    w.line(fmt::format("const index a{} = t;", slide.k));
+    rhs.define_all();
+    w.line(fmt::format("UNROLL for (int j = 0; j < {}; ++j) taps[t][j] = ({}){};", lanes.count(),
+                       type, right));
+    w.close();
+    w.open(fmt::format("UNROLL for (int q = 0; q < {}; ++q)",
+                       (slide.count - 1) * slide.ratio + slide.taps));
+    w.line(fmt::format("const index a{} = first, a{} = q;", slide.m, slide.k));
+    lhs.define_all();
+    w.open(fmt::format("UNROLL for (int p = 0; p < {}; ++p)", slide.count));
+    w.line(fmt::format("const int t = q - p * {};", slide.ratio));
+    w.line(
+        fmt::format("if (t >= 0 && t < {}) UNROLL for (int j = 0; j < {}; ++j) sums[p][j] = "
+                    "multiply_add(({}){}, taps[t][j], sums[p][j]);",
+                    slide.taps, lanes.count(), type, left));
+    w.close();
+    w.close();
+  }
+  for (size_t i = 0; i < ks.size(); ++i) w.close();
+  w.open(fmt::format("UNROLL for (int p = 0; p < {}; ++p)", slide.count));
+  if (slide.m >= 0) w.line(fmt::format("const index a{} = first + p;", slide.m));
+  w.line(fmt::format("const {} (&accumulator)[{}] = sums[p];", type, lanes.count()));
+  epilogue.define_all();
+  epilogue.store_all();
+  w.close();
+  w.close();
+  CudaKernel kernel = w.finish(256);
+  kernel.schedule = CudaSchedule::pointwise;
+  kernel.work = work;
+  return kernel;
+}
+
+}  // namespace
+
+CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
+                                      ContractionMath f32_math, const SizeTable& sizes) {
+  CudaContraction c;
+  Contraction source = original;
+  const std::vector<int> kinds = kinds_of(source);
+  c.math = math_of(source, f32_math);
+  c.sum = compute_dtype(source.accumulator);
+  c.factor = factor_of(c.math, c.sum);
+  const Part shared{source.epilogue, kinds};
+  c.direct = extent_of(shared, CudaContraction::n).at(sizes) <= kDirectColumns &&
+             extent_of(shared, CudaContraction::k).at(sizes) <= kDirectDepth;
+  const auto constant = [&](int kind) {
+    const std::vector<int> axes = axes_of(shared, kind);
+    return std::all_of(axes.begin(), axes.end(), [&](int axis) {
+      return source.rhs.axes[static_cast<size_t>(axis)].extent.is_constant();
+    });
+  };
+  const bool packed = weights && constant(CudaContraction::batch) && constant(CudaContraction::n) &&
+                      constant(CudaContraction::k);
+  if (packed && !c.direct) arrange_k(c, source);
+  const auto part = [&](const Loops& loops) {
+    return c.direct || c.padded_k ? Part{loops, kinds} : merged(loops, kinds);
+  };
+  c.lhs = part(source.lhs);
+  c.rhs = part(source.rhs);
+  c.epilogue = c.direct ? Part{source.epilogue, kinds} : merged(source.epilogue, kinds);
+  if (packed) pack(c, source);
+  return c;
+}
+
+CudaKernel print_cuda(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
+                      const ContractionTile* tile) {
+  return c.direct ? print_direct(c, sizes, target) : print_tiles(c, sizes, target, tile);
+}
+
+}  // namespace onrush

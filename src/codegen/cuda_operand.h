@@ -1,0 +1,40 @@
+// Operands and epilogues of contractions, printed as structs that device/*.cuh call.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "codegen/cuda_source.h"
+#include "codegen/cuda_writer.h"
+
+namespace onrush {
+
+std::vector<int> axes_of(const CudaContraction::Part& part, int kind);
+Extent extent_of(const CudaContraction::Part& part, int kind);
+
+struct CudaOperand {
+  const CudaContraction::Part* part;
+  int rows;            // the kind of its rows: m or n
+  std::string name;    // of the struct
+  std::string prefix;  // of its values
+  DType factor;        // as the products take it
+  DType sum;
+  bool packed = false;
+  int64_t padded_k = 0;
+};
+
+struct PrintedOperand {
+  std::string make;  // an expression that makes one
+  bool across;       // its tiles are stored with k as their rows
+};
+// Declares the struct.
+PrintedOperand print_operand(Writer& w, const CudaOperand& operand);
+
+// Declares struct Score, which gives what follows a product before its softmax; gives an expression
+// that makes one.
+std::string print_score(Writer& w, const CudaContraction::Part& part);
+
+// Declares struct Epilogue, which stores the results; gives an expression that makes one.
+std::string print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum);
+
+}  // namespace onrush
