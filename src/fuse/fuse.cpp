@@ -101,16 +101,10 @@ class Fuser {
 
 void Fuser::assign_times() {
   for (const Node& node : graph_.nodes) {
-    const bool dynamic_source = node.op == Op::input || node.op == Op::dims ||
-                                node.op == Op::random_bits ||
-                                (node.op == Op::call && node.inputs.empty());
-    bool prepare = !dynamic_source;
-    for (NodeId operand : node.inputs) prepare = prepare && time_[operand.index] == Time::prepare;
-    if (const auto* type = std::get_if<TensorType>(&node.type))
-      for (Dim dim : type->shape) prepare = prepare && dim.is_constant();
-    if (const auto* attr = std::get_if<LoopAttr>(&node.attr))
-      prepare = prepare && attr->trips.is_constant();
-    if (node.op == Op::iota) prepare = false;  // computed where it is used
+    Time operands = Time::prepare;
+    for (NodeId operand : node.inputs) operands = std::max(operands, time_[operand.index]);
+    const Time time = time_of(node, operands);
+    const bool prepare = time == Time::prepare && node.op != Op::iota;  // computed in its users
     time_.push_back(prepare ? Time::prepare : Time::run);
   }
 }

@@ -6,12 +6,9 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "ir/time.h"
 
 namespace onrush {
-
-// When a value can be known: once the weights are there, once the sizes of the inputs are, or in
-// each run.
-enum class Time : uint8_t { prepare, bind, run };
 
 // Larger constants are not searched for structure: that would read every weight of a model.
 inline constexpr size_t kMaxInspectedBytes = size_t{1} << 20;
