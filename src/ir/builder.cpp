@@ -550,7 +550,7 @@ Graph Builder::finish() {
     if (needed[i])
       for (NodeId operand : graph_.nodes[i].inputs) needed[operand.index] = true;
   std::vector<NodeId> renumbered(graph_.nodes.size());
-  std::vector<Node> kept;
+  std::deque<Node> kept;
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     if (!needed[i]) continue;
     Node node = std::move(graph_.nodes[i]);

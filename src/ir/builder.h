@@ -111,7 +111,7 @@ class Builder {
   // A copy of `node` (of another graph with the same shape context) over new operands.
   NodeId rebuild(const Node& node, std::vector<NodeId> operands);
 
-  // --- reading
+  // --- reading. References last as long as the builder, but end with finish().
   const Graph& graph() const { return graph_; }
   const Node& node(NodeId id) const { return graph_[id]; }
   const TensorType& type(NodeId id) const { return graph_.type(id); }

@@ -139,7 +139,7 @@ struct ShapeContext::Impl {
   std::vector<Symbol> symbols;
   std::vector<SymbolFacts> symbol_facts;
   std::vector<Guard> guards;
-  int fixed_symbols = 0;  // those that guards leave one value
+  int fixed_atoms = 0;  // those that guards leave one value
 };
 
 namespace {
@@ -317,15 +317,14 @@ class DimFactory {
 };
 
 namespace {
-// Replaces symbols that guards have fixed to one value.
-Polynomial with_fixed_symbols(const ShapeContext::Impl& impl, const Polynomial& p) {
+// Replaces atoms that guards have fixed to one value.
+Polynomial with_fixed_atoms(const ShapeContext::Impl& impl, const Polynomial& p) {
   Polynomial r{p.constant, {}};
   for (const Monomial& term : p.terms) {
     Monomial kept{term.coefficient, {}};
     for (const Atom* atom : term.factors) {
       const Range range = impl.forms[static_cast<size_t>(atom->form)].range;
-      if (atom->kind == AtomKind::symbol && range.low == range.high)
-        kept.coefficient = checked_mul(kept.coefficient, range.low);
+      if (range.low == range.high) kept.coefficient = checked_mul(kept.coefficient, range.low);
       else kept.factors.push_back(atom);
     }
     if (kept.factors.empty()) r.constant = checked_add(r.constant, kept.coefficient);
@@ -337,7 +336,7 @@ Polynomial with_fixed_symbols(const ShapeContext::Impl& impl, const Polynomial& 
 }  // namespace
 
 Dim DimFactory::intern(ShapeContext* context, Polynomial p) {
-  if (context && context->impl().fixed_symbols) p = with_fixed_symbols(context->impl(), p);
+  if (context && context->impl().fixed_atoms) p = with_fixed_atoms(context->impl(), p);
   if (p.terms.empty()) return Dim(p.constant);
   ShapeContext::Impl& impl = context->impl();
   auto [entry, is_new] = impl.expr_by_key.try_emplace(key_of(p), nullptr);
@@ -551,11 +550,11 @@ Condition divisible(Dim a, Dim b) { return {Condition::Kind::zero, mod(a, b)}; }
 
 namespace {
 
-// The same statement without symbols that have been fixed since it was made.
+// The same statement without atoms that have been fixed since it was made.
 Condition simplified(const Condition& condition) {
   if (!condition.lhs.expr()) return condition;
   const Expr& expr = *condition.lhs.expr();
-  if (!expr.context->impl().fixed_symbols) return condition;
+  if (!expr.context->impl().fixed_atoms) return condition;
   return {condition.kind, DimFactory::intern(expr.context, expr.polynomial)};
 }
 
@@ -588,28 +587,29 @@ void learn(ShapeContext::Impl& impl, const Guard& guard) {
     narrow_high(form, expr, 0);
     return;
   }
-  if (expr.polynomial.constant % expr.scale == 0)
-    form.excluded.push_back(-expr.polynomial.constant / expr.scale);
+  const int64_t root = -(expr.polynomial.constant / expr.scale);
+  if (expr.polynomial.constant % expr.scale == 0 && !std::ranges::count(form.excluded, root))
+    form.excluded.push_back(root);
   const Range range = range_of(impl, condition.lhs);
   if (range.low == 0) narrow_low(form, expr, 1);
   if (range.high == 0) narrow_high(form, expr, -1);
 }
 
-int count_fixed_symbols(const ShapeContext::Impl& impl) {
-  return static_cast<int>(std::ranges::count_if(impl.symbol_facts, [&](const auto& symbol) {
-    const Range range = impl.forms[static_cast<size_t>(symbol.atom->form)].range;
+int count_fixed_atoms(const ShapeContext::Impl& impl) {
+  return static_cast<int>(std::ranges::count_if(impl.atoms, [&](const Atom& atom) {
+    const Range range = impl.forms[static_cast<size_t>(atom.form)].range;
     return range.low == range.high;
   }));
 }
 
-// What the guards tell, again until no further symbol is fixed: others are then told apart less.
+// What the guards tell, again until no further atom is fixed, since that may fix others.
 void learn_from_guards(ShapeContext::Impl& impl) {
   int fixed;
   do {
-    fixed = impl.fixed_symbols;
+    fixed = impl.fixed_atoms;
     for (const Guard& guard : impl.guards) learn(impl, guard);
-    impl.fixed_symbols = count_fixed_symbols(impl);
-  } while (impl.fixed_symbols != fixed);
+    impl.fixed_atoms = count_fixed_atoms(impl);
+  } while (impl.fixed_atoms != fixed);
 }
 
 }  // namespace
@@ -639,7 +639,7 @@ bool decide(const Condition& original, std::string_view origin) {
   ShapeContext::Impl& impl = condition.lhs.expr()->context->impl();
   impl.guards.push_back({condition, condition.holds(), std::string(origin)});
   learn(impl, impl.guards.back());
-  if (count_fixed_symbols(impl) != impl.fixed_symbols) learn_from_guards(impl);
+  if (count_fixed_atoms(impl) != impl.fixed_atoms) learn_from_guards(impl);
   return condition.holds();
 }
 
@@ -680,7 +680,7 @@ void ShapeContext::roll_back(size_t checkpoint) {
   std::ranges::fill(impl_->forms, Form{});
   for (const auto& symbol : impl_->symbol_facts)
     impl_->forms[static_cast<size_t>(symbol.atom->form)].range.low = symbol.low;
-  impl_->fixed_symbols = 0;
+  impl_->fixed_atoms = 0;
   learn_from_guards(*impl_);
 }
 

@@ -71,8 +71,8 @@ double element_cost(const TensorType& type) {
   return count;
 }
 
-bool is_one(Dim dim) { return same(dim, 1); }
-bool is_zero(Dim dim) { return same(dim, 0); }
+bool is_one(Dim dim) { return always_equal(dim, 1); }
+bool is_zero(Dim dim) { return always_equal(dim, 0); }
 
 bool contains(const Axes& axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();

@@ -47,8 +47,8 @@ Folder pass_folder();
 // Number of elements for the sizes at hand, as a cost: unknown sizes count as one.
 double element_cost(const TensorType& type);
 
-bool is_one(Dim dim);   // the constant 1
-bool is_zero(Dim dim);  // the constant 0
+bool is_one(Dim dim);   // for all sizes that the plan serves
+bool is_zero(Dim dim);  // likewise
 bool contains(const Axes& axes, int axis);
 // `a` and `b` are equal for all sizes that the plan serves.
 bool always_equal(Dim a, Dim b);

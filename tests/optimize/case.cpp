@@ -76,9 +76,7 @@ NodeId Case::x(Dims shape, double low, double high) {
 
 NodeId Case::weight(Shape shape) { return constant(random(DType::f32, std::move(shape), -1, 1)); }
 
-void Case::compare(const Graph& before, const Graph& after, int64_t growth) {
-  std::vector<int64_t> values;
-  for (const Symbol& symbol : before.shapes->symbols()) values.push_back(symbol.value + growth);
+void Case::compare(const Graph& before, const Graph& after, std::span<const int64_t> values) {
   const SizeTable sizes = before.shapes->evaluate(values);
   const auto holds = [&](const Guard& guard) { return sizes.holds(guard); };
   if (!std::ranges::all_of(before.shapes->guards(), holds)) return;
@@ -100,8 +98,17 @@ Graph Case::run(const std::vector<NodeId>& outputs, PassFunction pass) {
   verify(before, Stage::lowered);
   Graph after = pass(before, {});
   verify(after, Stage::optimized);
-  compare(before, after, 0);
-  if (!before.shapes->symbols().empty()) compare(before, after, 3);
+  std::vector<int64_t> sizes;
+  for (const Symbol& symbol : before.shapes->symbols()) sizes.push_back(symbol.value);
+  compare(before, after, sizes);
+  if (sizes.empty()) return after;
+  for (int64_t& size : sizes) size += 3;
+  compare(before, after, sizes);
+  constexpr int64_t kSizes[] = {0, 1, 2, 3, 5, 7};
+  for (int i = 0; i < 4; ++i) {
+    for (int64_t& size : sizes) size = kSizes[generator_() % std::size(kSizes)];
+    compare(before, after, sizes);
+  }
   return after;
 }
 

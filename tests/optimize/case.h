@@ -2,6 +2,7 @@
 #pragma once
 
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,12 @@ class Case : public Builder {
   // A constant with random elements.
   NodeId weight(Shape shape);
   // A size of an input that the graph is general in.
-  Dim size(const char* name, int64_t value) { return shapes().symbol(name, {}, value, 1); }
+  Dim size(const char* name, int64_t value, int64_t low = 1) {
+    return shapes().symbol(name, {}, value, low);
+  }
 
-  // The graph of output `y`, optimized; evaluates both graphs, for the sizes at hand and for others
-  // that meet the guards, and expects equal results.
+  // The graph of output `y`, optimized; evaluates both graphs, for the sizes at hand, larger ones,
+  // 0, 1 and primes, if they meet the guards, and expects equal results.
   Graph run(NodeId y, PassFunction pass);
   // The same for several outputs, and as text.
   Graph run(const std::vector<NodeId>& outputs, PassFunction pass);
@@ -44,8 +47,8 @@ class Case : public Builder {
   };
 
   Tensor random(DType dtype, Shape shape, double low, double high);
-  // With every free size larger by `growth`.
-  void compare(const Graph& before, const Graph& after, int64_t growth);
+  // For one set of sizes, if they meet the guards.
+  void compare(const Graph& before, const Graph& after, std::span<const int64_t> sizes);
 
   std::vector<Feed> feeds_;
   std::mt19937 generator_{7};

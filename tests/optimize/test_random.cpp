@@ -1,4 +1,4 @@
-// Random graphs compute the same after every pass.
+// Random graphs compute the same after every pass, also of axes without elements or with one.
 #include <gtest/gtest.h>
 
 #include "case.h"
@@ -12,7 +12,9 @@ class RandomGraph {
  public:
   explicit RandomGraph(unsigned seed) : generator_(seed) {
     symbolic_ = pick(2) == 0;
-    const Dim n = extent("n", 2), h = extent("h", 4), w = extent("w", 3);
+    constexpr int64_t kSizes[] = {0, 1, 1, 2, 3, 4, 5, 7};
+    const auto any = [&] { return kSizes[pick(std::size(kSizes))]; };
+    const Dim n = extent("n", any()), h = extent("h", any()), w = extent("w", any());
     values_ = {c_.x({n, 4, h, w}, 0.2, 2), c_.x({n, h, w, 4}), c_.x({4, h, w, n})};
   }
 
@@ -30,7 +32,7 @@ class RandomGraph {
   int pick(int count) { return static_cast<int>(generator_() % static_cast<unsigned>(count)); }
   NodeId value() { return values_[values_.size() - 1 - pick(std::min<int>(4, values_.size()))]; }
   Dim extent(const char* name, int64_t at_hand) {
-    return symbolic_ ? c_.size(name, at_hand) : Dim(at_hand);
+    return symbolic_ ? c_.size(name, at_hand, 0) : Dim(at_hand);
   }
 
   Axes permutation(int rank) {
@@ -40,12 +42,19 @@ class RandomGraph {
     return axes;
   }
 
-  // Another value of the same shape, or something that broadcasts.
+  // Whether ONNX broadcasts the shapes together, for the sizes at hand.
+  static bool broadcasts(const Dims& a, const Dims& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](Dim x, Dim y) {
+      return x.value() == y.value() || x.value() == 1 || y.value() == 1;
+    });
+  }
+
+  // Another value, or a constant, that broadcasts.
   NodeId partner(NodeId x) {
     const Dims shape = c_.shape(x);
     if (pick(2) == 0) {
       for (NodeId other : values_)
-        if (other != x && always_equal(c_.shape(other), shape)) return other;
+        if (other != x && broadcasts(c_.shape(other), shape)) return other;
     }
     Dims narrow(shape.size(), Dim(1));
     Shape numbers(shape.size(), 1);
@@ -55,7 +64,7 @@ class RandomGraph {
   }
 
   NodeId step(NodeId x) {
-    switch (pick(12)) {
+    switch (pick(14)) {
       case 0:
       case 1: return c_.transpose(x, permutation(c_.rank(x)));
       case 2: return c_.binary(pick(2) ? Op::add : Op::mul, x, partner(x));
@@ -67,6 +76,8 @@ class RandomGraph {
       case 8: return joined(x);
       case 9: return product(x);
       case 10: return convolved(x);
+      case 11: return halved(x);
+      case 12: return doubled(x);
       default: return padded(x);
     }
   }
@@ -96,6 +107,22 @@ class RandomGraph {
     const Dim extent = c_.shape(x)[axis];
     if (!extent.is_constant() || extent.value() < 2) return x;
     return c_.slice_axis(x, axis, 1, extent - 1);
+  }
+
+  // Every other element.
+  NodeId halved(NodeId x) {
+    const int axis = pick(c_.rank(x));
+    return c_.slice_axis(x, axis, 0, ceildiv(c_.shape(x)[axis], 2), 2);
+  }
+
+  // Every element twice, as nearest-neighbour resizing does.
+  NodeId doubled(NodeId x) {
+    const int axis = pick(c_.rank(x));
+    Dims shape = c_.shape(x), twice = shape;
+    if (element_cost(c_.type(x)) > 4096) return x;
+    twice.insert(twice.begin() + axis + 1, 2);
+    shape[axis] = shape[axis] * 2;
+    return c_.reshape(c_.broadcast(c_.unsqueeze(x, {axis + 1}), twice), shape);
   }
 
   NodeId joined(NodeId x) {
@@ -140,7 +167,7 @@ class RandomGraph {
 };
 
 TEST(Random, GraphsComputeTheSame) {
-  for (unsigned seed = 0; seed < 400; ++seed) {
+  for (unsigned seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE(seed);
     RandomGraph(seed).check(4 + static_cast<int>(seed % 12));
     if (testing::Test::HasFailure()) break;
