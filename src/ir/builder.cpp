@@ -10,12 +10,6 @@
 namespace onrush {
 namespace {
 
-bool proven_equal(const Dims& a, const Dims& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](Dim x, Dim y) {
-    return same(x, y) || (!x.is_unknown() && !y.is_unknown() && prove(equal(x, y)) == true);
-  });
-}
-
 std::optional<Shape> constant_shape(const Dims& dims) {
   Shape shape;
   for (Dim dim : dims) {
@@ -253,7 +247,7 @@ NodeId Builder::bitcast(NodeId x, DType dtype) {
 
 NodeId Builder::reshape(NodeId x, Dims shape) {
   if (node(x).op == Op::reshape) x = node(x).inputs[0];
-  if (proven_equal(this->shape(x), shape)) return x;
+  if (always_equal(this->shape(x), shape)) return x;
   const Dim from = product(this->shape(x));
   const Dim to = product(shape);
   if (!same(from, to) && !decide(onrush::equal(from, to), "reshape"))
@@ -284,13 +278,13 @@ NodeId Builder::broadcast(NodeId x, Dims shape) {
     padded.insert(padded.end(), this->shape(x).begin(), this->shape(x).end());
     x = reshape(x, std::move(padded));
   }
-  if (proven_equal(this->shape(x), shape)) return x;
+  if (always_equal(this->shape(x), shape)) return x;
   if (node(x).op == Op::broadcast) x = node(x).inputs[0];
   for (size_t i = 0; i < shape.size(); ++i) {
     const Dim from = this->shape(x)[i];
-    internal_check(prove(onrush::equal(from, 1)) == true || same(from, shape[i]) ||
-                       decide(onrush::equal(from, shape[i]), "broadcast"),
-                   "broadcast repeats axes of extent 1 only");
+    internal_check(
+        is_one(from) || same(from, shape[i]) || decide(onrush::equal(from, shape[i]), "broadcast"),
+        "broadcast repeats axes of extent 1 only");
   }
   TensorType type{dtype(x), shape};
   return add_node(Op::broadcast, {x}, BroadcastAttr{std::move(shape)}, std::move(type));
@@ -302,7 +296,7 @@ NodeId Builder::slice(NodeId x, Dims start, std::vector<int64_t> step, Dims shap
                  "slice rank");
   const bool whole = std::all_of(start.begin(), start.end(), [](Dim d) { return same(d, 0); }) &&
                      std::all_of(step.begin(), step.end(), [](int64_t s) { return s == 1; });
-  if (whole && proven_equal(this->shape(x), shape)) return x;
+  if (whole && always_equal(this->shape(x), shape)) return x;
   if (node(x).op == Op::slice) {
     const SliceAttr inner = node(x).as<SliceAttr>();
     for (size_t i = 0; i < shape.size(); ++i) {

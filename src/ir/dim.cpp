@@ -633,6 +633,17 @@ std::optional<bool> prove(const Condition& original) {
   return std::nullopt;
 }
 
+bool always_equal(Dim a, Dim b) {
+  if (a.is_unknown() || b.is_unknown()) return false;
+  return same(a, b) || prove(equal(a, b)) == true;
+}
+bool always_equal(std::span<const Dim> a, std::span<const Dim> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return always_equal(x, y); });
+}
+bool is_one(Dim dim) { return always_equal(dim, 1); }
+bool is_zero(Dim dim) { return always_equal(dim, 0); }
+
 bool decide(const Condition& original, std::string_view origin) {
   if (const auto truth = prove(original)) return *truth;
   const Condition condition = simplified(original);

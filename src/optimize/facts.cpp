@@ -71,21 +71,8 @@ double element_cost(const TensorType& type) {
   return count;
 }
 
-bool is_one(Dim dim) { return always_equal(dim, 1); }
-bool is_zero(Dim dim) { return always_equal(dim, 0); }
-
 bool contains(const Axes& axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
-}
-
-bool always_equal(Dim a, Dim b) {
-  if (a.is_unknown() || b.is_unknown()) return false;
-  return same(a, b) || prove(equal(a, b)) == true;
-}
-
-bool always_equal(const Dims& a, const Dims& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](Dim x, Dim y) { return always_equal(x, y); });
 }
 
 }  // namespace onrush

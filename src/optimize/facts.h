@@ -47,11 +47,6 @@ Folder pass_folder();
 // Number of elements for the sizes at hand, as a cost: unknown sizes count as one.
 double element_cost(const TensorType& type);
 
-bool is_one(Dim dim);   // for all sizes that the plan serves
-bool is_zero(Dim dim);  // likewise
 bool contains(const Axes& axes, int axis);
-// `a` and `b` are equal for all sizes that the plan serves.
-bool always_equal(Dim a, Dim b);
-bool always_equal(const Dims& a, const Dims& b);
 
 }  // namespace onrush
