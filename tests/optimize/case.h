@@ -1,6 +1,7 @@
 // A small graph, a pass over it, and the check that both compute the same.
 #pragma once
 
+#include <functional>
 #include <random>
 #include <span>
 #include <string>
@@ -20,6 +21,10 @@ std::string expression(const Graph& graph);
 class Case : public Builder {
  public:
   using PassFunction = Graph (*)(const Graph&, const OptimizeOptions&);
+  // Computes a graph's outputs by other means than evaluate().
+  using Computation =
+      std::function<std::vector<Tensor>(std::span<const Tensor> inputs, const SizeTable& sizes)>;
+  using Compile = std::function<Computation(const Graph&)>;
 
   Case() : Builder(pass_folder()) {}
 
@@ -33,11 +38,13 @@ class Case : public Builder {
     return shapes().symbol(name, {}, value, low);
   }
 
-  // The graph of output `y`, optimized; evaluates both graphs, for the sizes at hand, larger ones,
-  // 0, 1 and primes, if they meet the guards, and expects equal results.
-  Graph run(NodeId y, PassFunction pass);
-  // The same for several outputs, and as text.
+  // Evaluates the graph of these outputs and what `compile` makes of it, for the sizes at hand,
+  // larger ones, 0, 1 and primes, if they meet the guards, and expects equal results.
+  void check(const std::vector<NodeId>& outputs, const Compile& compile);
+
+  // Checks a pass, and gives its graph, or that as text.
   Graph run(const std::vector<NodeId>& outputs, PassFunction pass);
+  Graph run(NodeId y, PassFunction pass);
   std::string text(NodeId y, PassFunction pass) { return expression(run(y, pass)); }
 
  private:
@@ -48,7 +55,7 @@ class Case : public Builder {
 
   Tensor random(DType dtype, Shape shape, double low, double high);
   // For one set of sizes, if they meet the guards.
-  void compare(const Graph& before, const Graph& after, std::span<const int64_t> sizes);
+  void compare(const Graph& graph, const Computation& compute, std::span<const int64_t> sizes);
 
   std::vector<Feed> feeds_;
   std::mt19937 generator_{7};

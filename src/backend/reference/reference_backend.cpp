@@ -53,11 +53,6 @@ class ReferenceBackend final : public Backend {
 
 }  // namespace
 
-void RunState::check_cancelled() const {
-  if (cancel && cancel->load(std::memory_order_relaxed))
-    fail(ErrorCode::cancelled, "the run was cancelled by its caller");
-}
-
 std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
 
 }  // namespace onrush
