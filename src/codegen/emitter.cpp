@@ -279,6 +279,8 @@ ValueId Emitter::pad(const Node& node, const Coordinates& at) {
       const ValueId clamped =
           op(Op::max, {op(Op::min, {position, last}, DType::i64), zero}, DType::i64);
       c = {{}, {{clamped, Dim(1)}}};
+      // Of an axis without elements even the clamped position is outside.
+      if (prove(less(0, extent)) != true) bounds.push_back({{}, extent});
     }
     source.push_back(std::move(c));
   }

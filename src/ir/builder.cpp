@@ -111,9 +111,12 @@ NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type
 std::optional<NodeId> Builder::fold(const Node& node) {
   if (node.inputs.empty() || !std::holds_alternative<TensorType>(node.type)) return std::nullopt;
   const auto& type = std::get<TensorType>(node.type);
+  const auto whole_shape = constant_shape(type.shape);
+  if (whole_shape && std::ranges::count(*whole_shape, 0))
+    return constant(Tensor(type.dtype, *whole_shape));
   const auto is_constant = [&](NodeId id) { return graph_[id].op == Op::constant; };
   if (std::all_of(node.inputs.begin(), node.inputs.end(), is_constant)) {
-    if (!folder_ || !constant_shape(type.shape)) return std::nullopt;
+    if (!folder_ || !whole_shape) return std::nullopt;
     auto tensor = folder_(graph_, node);
     return tensor ? std::optional(constant(std::move(*tensor))) : std::nullopt;
   }

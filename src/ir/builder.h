@@ -5,6 +5,7 @@
 //     slice are one node; a cast to the operand's dtype vanishes
 //   - `get` of a tuple built by nothing else stays; nodes without users are dropped by finish()
 //   - small integer and boolean tensors computed from constants and dims become constant or dims
+//   - what has no elements, whatever the inputs' sizes, becomes a constant
 //   - other nodes of constants become constants, if the folder given at construction does so
 #pragma once
 
