@@ -393,9 +393,7 @@ void SegmentLowering::lower_now(const onnx::Node& node) {
     b_.set_origins(origins_);
     if (node.op_type == "If" && node.domain.empty()) return lower_if(node);
     const OpRow* row = find_op(node.domain, node.op_type);
-    if (!row)
-      fail(ErrorCode::unsupported, "this operator is not supported (opset {})",
-           opset_of(model_, node));
+    internal_check(row != nullptr, "operators are checked when a model is loaded");
     OpContext context(b_, *this, node, opset_of(model_, node), operands(node));
     define(node, row->function(context));
   } catch (const Error& error) {

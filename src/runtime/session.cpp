@@ -5,6 +5,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/reference/reference_backend.h"
 #include "base/check.h"
+#include "lower/check_operators.h"
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
 #include "runtime/session_impl.h"
@@ -77,29 +78,36 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
 
 }  // namespace
 
+Arguments arguments_of(const onnx::Graph& graph) {
+  std::set<std::string> initialized;
+  for (const auto& initializer : graph.initializers) initialized.insert(initializer.name);
+  Arguments result;
+  for (const auto& input : graph.inputs)
+    (initialized.contains(input.name) ? result.overridable : result.inputs)
+        .push_back(argument(input));
+  for (const auto& output : graph.outputs) result.outputs.push_back(argument(output));
+  return result;
+}
+
 Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(std::move(model)) {
   onnx::inline_functions(model_);
+  check_operators(model_);
   backend_ = make_backend(options);
   shared_.model = &model_;
   shared_.backend = backend_.get();
-  std::set<std::string> initialized;
-  for (const auto& initializer : model_.graph.initializers) {
+  for (const auto& initializer : model_.graph.initializers)
     constants_.set_constant(initializer.name, initializer.tensor);
-    initialized.insert(initializer.name);
-  }
-  for (const auto& input : model_.graph.inputs)
-    (initialized.contains(input.name) ? overridable_ : inputs_).push_back(argument(input));
-  for (const auto& output : model_.graph.outputs) outputs_.push_back(argument(output));
+  arguments_ = arguments_of(model_.graph);
   for (const auto& [key, value] : model_.metadata) metadata_[key] = value;
   main_ = std::make_unique<Scope>(shared_, model_.graph);
 }
 
 void Session::Impl::check_input(const std::string& name, const Value& value) const {
-  const Argument* argument = find(inputs_, name);
-  if (!argument) argument = find(overridable_, name);
+  const Argument* argument = find(arguments_.inputs, name);
+  if (!argument) argument = find(arguments_.overridable, name);
   if (!argument)
     fail(ErrorCode::invalid_argument, "the model has no input '{}'; it has {}", name,
-         names(inputs_));
+         names(arguments_.inputs));
   if (argument->dtype == DType::undefined) return;
   if (!value.is_tensor()) fail(ErrorCode::invalid_argument, "input '{}' must be a tensor", name);
   const Tensor& tensor = value.tensor();
@@ -123,14 +131,14 @@ std::vector<Value> Session::Impl::run(const NamedValues& inputs,
     check_input(name, value);
     environment.set(name, value);
   }
-  for (const Argument& input : inputs_)
+  for (const Argument& input : arguments_.inputs)
     if (!inputs.contains(input.name) && !input.type.starts_with("optional"))
       fail(ErrorCode::invalid_argument, "input '{}' of type {} is missing", input.name, input.type);
     else if (!inputs.contains(input.name)) environment.set(input.name, Optional{});
   for (const std::string& name : outputs)
-    if (!find(outputs_, name))
+    if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
-           names(outputs_));
+           names(arguments_.outputs));
   RunState state{options.cancel};
   main_->run(state, environment, options.outputs);
   std::vector<Value> results;
@@ -140,7 +148,7 @@ std::vector<Value> Session::Impl::run(const NamedValues& inputs,
     else results.emplace_back(*environment.find_constant(name));
   };
   if (outputs.empty())
-    for (const Argument& output : outputs_) collect(output.name);
+    for (const Argument& output : arguments_.outputs) collect(output.name);
   else
     for (const std::string& name : outputs) collect(name);
   return results;

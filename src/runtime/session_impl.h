@@ -7,16 +7,22 @@
 
 namespace onrush {
 
+// What a model takes and gives. Inputs that have a default, an initializer of the same name, are
+// `overridable`.
+struct Arguments {
+  std::vector<Argument> inputs, outputs, overridable;
+};
+Arguments arguments_of(const onnx::Graph& graph);
+
 class Session::Impl {
  public:
   Impl(onnx::Model model, const SessionOptions& options);
 
   std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs,
                          const RunOptions& options);
-  const std::vector<Argument>& inputs() const { return inputs_; }
-  const std::vector<Argument>& outputs() const { return outputs_; }
-  // Inputs that have a default: an initializer of the same name.
-  const std::vector<Argument>& overridable_initializers() const { return overridable_; }
+  const std::vector<Argument>& inputs() const { return arguments_.inputs; }
+  const std::vector<Argument>& outputs() const { return arguments_.outputs; }
+  const std::vector<Argument>& overridable_initializers() const { return arguments_.overridable; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const onnx::Model& model() const { return model_; }
   const Scope& main_scope() const { return *main_; }
@@ -29,7 +35,7 @@ class Session::Impl {
   ScopeShared shared_;
   std::unique_ptr<Scope> main_;
   Environment constants_;
-  std::vector<Argument> inputs_, outputs_, overridable_;
+  Arguments arguments_;
   std::map<std::string, std::string> metadata_;
 };
 
