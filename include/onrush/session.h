@@ -31,6 +31,9 @@ struct SessionOptions {
   // 0: no optimisation passes and no fusion, for debugging; 1: all (default).
   int optimization_level = 1;
   size_t memory_limit = 0;  // bytes of host memory for weights and scratch; 0: no limit
+  // Of kernels compiled for a GPU. Empty: $ONRUSH_CACHE, else $XDG_CACHE_HOME/onrush, else
+  // ~/.cache/onrush.
+  std::string cache_folder = {};
 };
 
 // One dimension of a model's input or output: a size, a name, or neither.
