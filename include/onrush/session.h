@@ -79,6 +79,11 @@ class Session {
   // One value for each output asked for (all of them if `outputs` is empty), in that order.
   std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs = {},
                          const RunOptions& options = {}) const;
+  // The same into `results`, whose memory is used again. With all outputs in the caller's memory, a
+  // run of sizes met before then allocates nothing on the CPU, but for operators without a
+  // generated kernel (sorting, scans, scatters, strings, loops).
+  void run(const NamedValues& inputs, std::span<const std::string> outputs,
+           const RunOptions& options, std::vector<Value>& results) const;
 
   class Impl;
   Impl& impl() const { return *impl_; }

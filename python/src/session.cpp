@@ -180,7 +180,8 @@ std::vector<Value> PySession::run(const NamedValues& inputs,
   check_process();
   const nb::gil_scoped_release release;
   const RunOptions options{cancel ? &cancel->requested : nullptr, buffers};
-  std::vector<Value> results = impl_->run(inputs, outputs, options);
+  std::vector<Value> results;
+  impl_->run(inputs, outputs, options, results);
   for (Value& result : results) result = detached(result, inputs);
   return results;
 }

@@ -18,8 +18,8 @@ class Session::Impl {
  public:
   Impl(onnx::Model model, const SessionOptions& options);
 
-  std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs,
-                         const RunOptions& options);
+  void run(const NamedValues& inputs, std::span<const std::string> outputs,
+           const RunOptions& options, std::vector<Value>& results);
   const std::vector<Argument>& inputs() const { return arguments_.inputs; }
   const std::vector<Argument>& outputs() const { return arguments_.outputs; }
   const std::vector<Argument>& overridable_initializers() const { return arguments_.overridable; }
@@ -28,7 +28,14 @@ class Session::Impl {
   const Scope& main_scope() const { return *main_; }
 
  private:
-  void check_input(const std::string& name, const Value& value) const;
+  // What a run works with, kept for the next one.
+  struct Context {
+    RunState state;
+    Environment environment;
+  };
+  class ContextOfRun;
+
+  const Argument& check_input(const std::string& name, const Value& value) const;
 
   onnx::Model model_;
   std::unique_ptr<Backend> backend_;
@@ -37,6 +44,8 @@ class Session::Impl {
   Environment constants_;
   Arguments arguments_;
   std::map<std::string, std::string> metadata_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Context>> idle_;
 };
 
 }  // namespace onrush

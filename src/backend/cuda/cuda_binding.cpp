@@ -48,8 +48,8 @@ class CudaBinding final : public Binding {
     for (const CudaStep* step : steps) bind(*step);
   }
 
-  std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
-                          std::span<const Tensor> preset) const override;
+  void run(RunState& state, std::span<const Tensor> inputs,
+           std::span<Tensor> outputs) const override;
   std::vector<Tensor> run_group() const;
 
  private:
@@ -264,8 +264,8 @@ std::unique_ptr<Frame> CudaBinding::take_frame() const {
   return frame;
 }
 
-std::vector<Tensor> CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
-                                     std::span<const Tensor> preset) const {
+void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
+                      std::span<Tensor> outputs) const {
   const ContextScope scope(*context());
   std::unique_ptr<Frame> frame = take_frame();
   Values values{inputs, std::vector<Tensor>(static_cast<size_t>(results_))};
@@ -279,30 +279,23 @@ std::vector<Tensor> CudaBinding::run(RunState& state, std::span<const Tensor> in
     state.check_cancelled();
     execute(step, *frame, values);
   }
-  std::vector<Tensor> outputs;
-  for (size_t i = 0; i < graph().outputs.size(); ++i) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor result = host_value(graph().outputs[i].node, *frame, values);
-    Tensor target = i < preset.size() ? preset[i] : Tensor();
-    if (!target) {
+    if (!outputs[i]) {
       // Neither an input's memory nor a weight's is given away.
       const Place::Kind kind = places_[graph().outputs[i].node.index].kind;
-      const bool fresh = kind != Place::Kind::input && kind != Place::Kind::fixed;
-      outputs.push_back(result);
-      if (fresh) continue;
-      target = Tensor(result.dtype(), result.shape());
-      outputs.pop_back();
+      if (kind != Place::Kind::input && kind != Place::Kind::fixed) {
+        outputs[i] = result;
+        continue;
+      }
+      outputs[i] = Tensor(result.dtype(), result.shape());
     }
-    if (target.dtype() != result.dtype() || target.shape() != result.shape())
-      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
-           graph().outputs[i].name, name(result.dtype()), onrush::to_string(result.shape()),
-           name(target.dtype()), onrush::to_string(target.shape()));
-    copy_elements(result, target);
-    outputs.push_back(std::move(target));
+    check_given(graph().outputs[i].name, outputs[i], result.dtype(), result.shape());
+    copy_elements(result, outputs[i]);
   }
   check_error(*frame);
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(frame));
-  return outputs;
 }
 
 std::vector<Tensor> CudaBinding::run_group() const {
