@@ -35,6 +35,9 @@ struct SessionOptions {
   // 0: no optimisation passes and no fusion, for debugging; 1: all (default).
   int optimization_level = 1;
   size_t memory_limit = 0;  // bytes of host memory for weights and scratch; 0: no limit
+  // Of kernels compiled for a GPU. Empty: $ONRUSH_CACHE, else $XDG_CACHE_HOME/onrush, else
+  // ~/.cache/onrush.
+  std::string cache_folder = {};
 };
 
 // One dimension of a model's input or output: a size, a name, or neither.
@@ -80,6 +83,11 @@ class Session {
   // One value for each output asked for (all of them if `outputs` is empty), in that order.
   std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs = {},
                          const RunOptions& options = {}) const;
+  // The same into `results`, whose memory is used again. With all outputs in the caller's memory, a
+  // run of sizes met before then allocates nothing on the CPU, but for operators without a
+  // generated kernel (sorting, scans, scatters, strings, loops).
+  void run(const NamedValues& inputs, std::span<const std::string> outputs,
+           const RunOptions& options, std::vector<Value>& results) const;
 
   class Impl;
   Impl& impl() const { return *impl_; }

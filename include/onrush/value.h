@@ -36,6 +36,12 @@ class Value {
   Value(Optional optional) : data_(std::move(optional)) {}  // NOLINT
   Value(Map map) : data_(std::move(map)) {}                 // NOLINT
 
+  // Keeps the memory of a tensor's shape for the next one.
+  Value& operator=(const Tensor& tensor) {
+    data_ = tensor;
+    return *this;
+  }
+
   bool is_tensor() const { return std::holds_alternative<Tensor>(data_); }
   bool is_sequence() const { return std::holds_alternative<Sequence>(data_); }
   bool is_optional() const { return std::holds_alternative<Optional>(data_); }

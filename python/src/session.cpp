@@ -9,8 +9,6 @@
 
 #include "arrays.h"
 #include "base/check.h"
-#include "lower/lower.h"
-#include "lower/op_table.h"
 #include "onnx/decode.h"
 #include "ort_value.h"
 #include "values.h"
@@ -109,19 +107,6 @@ nb::list described(const std::vector<Argument>& arguments) {
   return result;
 }
 
-// Operators are compiled when a run first reaches them; that there are such ones is checked before.
-void check_operators(const onnx::Model& model, const onnx::Graph& graph) {
-  for (const onnx::Node& node : graph.nodes) {
-    const bool control_flow = node.domain.empty() && (node.op_type == "If" || is_loop(node));
-    if (!control_flow && !find_op(node.domain, node.op_type))
-      fail(ErrorCode::invalid_model, "{}: there is no operator '{}' in domain '{}'",
-           describe(model, node), node.op_type, node.domain);
-    for (const onnx::Attribute& attribute : node.attributes)
-      if (const auto* body = std::get_if<std::shared_ptr<const onnx::Graph>>(&attribute.value))
-        check_operators(model, **body);
-  }
-}
-
 nb::dict model_info(const PySession& self) {
   const onnx::Model& model = self.impl().model();
   nb::dict info;
@@ -162,7 +147,6 @@ PySession::PySession(nb::handle source, const LoadOptions& options)
   {
     const nb::gil_scoped_release release;
     impl_ = std::make_unique<Session::Impl>(std::move(model), options.session);
-    check_operators(impl_->model(), impl_->model().graph);
   }
   for (const onnx::ValueInfo& input : impl_->model().graph.inputs)
     input_types_.emplace(input.name, &input.type);
@@ -198,7 +182,8 @@ std::vector<Value> PySession::run(const NamedValues& inputs,
   check_process();
   const nb::gil_scoped_release release;
   const RunOptions options{cancel ? &cancel->requested : nullptr, buffers};
-  std::vector<Value> results = impl_->run(inputs, outputs, options);
+  std::vector<Value> results;
+  impl_->run(inputs, outputs, options, results);
   for (Value& result : results) result = detached(result, inputs);
   return results;
 }

@@ -12,9 +12,13 @@
 
 namespace onrush {
 
-// What one run may use; belongs to one thread at a time.
+// What one run may use; belongs to one thread at a time. Kept for further runs, it saves them the
+// allocations.
 struct RunState {
   const std::atomic<bool>* cancel = nullptr;
+  // Of the segment at hand.
+  std::vector<Tensor> inputs, outputs;
+  std::vector<int64_t> sizes;
   // Throws Error{cancelled} if the caller asked to stop. Steps call it between pieces of work.
   void check_cancelled() const;
 };
@@ -23,10 +27,10 @@ struct RunState {
 class Binding {
  public:
   virtual ~Binding() = default;
-  // inputs: one tensor each graph input, of the bound shape. preset: empty, or one tensor each
-  // output, where a non-null one is the memory to write that output to. Gives one tensor an output.
-  virtual std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
-                                  std::span<const Tensor> preset) const = 0;
+  // inputs: one tensor each graph input, of the bound shape. outputs: one tensor each graph output;
+  // a non-null one is the memory to write that output to, and must fit it, a null one is set.
+  virtual void run(RunState& state, std::span<const Tensor> inputs,
+                   std::span<Tensor> outputs) const = 0;
 };
 
 // Immutable and shared.
@@ -35,6 +39,9 @@ class Executable {
   virtual ~Executable() = default;
   virtual std::shared_ptr<const Binding> bind(SizeTable sizes) const = 0;
 };
+
+// Throws Error{invalid_argument} unless the memory that was given for an output fits it.
+void check_given(const std::string& output, const Tensor& given, DType dtype, const Shape& shape);
 
 class Backend {
  public:

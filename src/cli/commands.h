@@ -1,6 +1,8 @@
 // The subcommands. Each prints to standard output and throws Error or UsageError.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,5 +35,14 @@ struct PlanCommand {
 inline constexpr std::string_view kStages[] = {"model", "graph", "optimized", "schedule", "plan"};
 // Without weights, and unless `execute`, placeholders stand for them.
 void plan(const PlanCommand& command);
+
+// The processor, the GPUs, libraries with path and version, the cache, and what is missing.
+void doctor();
+
+struct CacheCommand {
+  std::string folder;            // empty: the default
+  std::optional<uint64_t> keep;  // at most so many bytes; what was used least recently goes
+};
+void cache(const CacheCommand& command);
 
 }  // namespace onrush::cli

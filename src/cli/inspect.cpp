@@ -6,8 +6,7 @@
 #include "cli/commands.h"
 #include "cli/external_files.h"
 #include "cli/text.h"
-#include "lower/lower.h"
-#include "lower/op_table.h"
+#include "lower/check_operators.h"
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
 #include "runtime/session_impl.h"
@@ -28,11 +27,6 @@ struct Contents {
   int parameter_tensors = 0;
   int nodes = 0;
 };
-
-bool is_supported(const onnx::Node& node) {
-  if (node.domain.empty() && node.op_type == "If") return true;
-  return is_loop(node) || find_op(node.domain, node.op_type) != nullptr;
-}
 
 void count(const onnx::Graph& graph, Contents& contents);
 
@@ -123,16 +117,14 @@ void inspect(const std::string& path) {
   onnx::Model model = onnx::load(path, options);
   const auto functions = model.functions.size();
   const auto external = external_files(file->bytes(), path);
-  // A session answers what the inputs and outputs are; it compiles nothing before its first run.
-  SessionOptions session_options;
-  session_options.threads = 1;
-  const Session::Impl session(std::move(model), session_options);
+  onnx::inline_functions(model);
+  const Arguments arguments = arguments_of(model.graph);
   Contents contents;
-  count(session.model().graph, contents);
+  count(model.graph, contents);
 
-  print_header(session.model(), file->bytes().size());
-  print_arguments("inputs", session.inputs());
-  print_arguments("outputs", session.outputs());
+  print_header(model, file->bytes().size());
+  print_arguments("inputs", arguments.inputs);
+  print_arguments("outputs", arguments.outputs);
   print_parameters(contents);
   print_external(external);
   if (functions) fmt::print("functions: {}, counted below where they are called\n", functions);

@@ -1,6 +1,7 @@
 // The program `onrush`. Exit codes: 0 success, 1 an error in model or input, 2 wrong usage.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <map>
 #include <new>
 
 #include "cli/commands.h"
@@ -65,6 +66,17 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
                   "cpu (default), cuda[:N], or reference, slow and exact")
       ->type_name("NAME")
       ->check(check_device);
+  const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
+                                                       {"bf16", Precision::bf16}};
+  command
+      .add_option("--precision", run.session.precision,
+                  "fp32 (default), or bf16: matrix products and convolutions of f32 in bfloat16")
+      ->type_name("NAME")
+      ->transform(quiet(CLI::CheckedTransformer(precisions)));
+  command
+      .add_option("--cache-folder", run.session.cache_folder,
+                  "Where kernels compiled for a GPU are kept; see 'onrush cache'")
+      ->type_name("DIR");
   command.add_option("--opt", run.session.optimization_level, "0: no optimisation; 1 (default)")
       ->type_name("0|1")
       ->check(quiet(CLI::Range(0, 1)));
@@ -101,6 +113,27 @@ CLI::App& add_plan(CLI::App& app, PlanCommand& plan, int& optimization_level) {
   return command;
 }
 
+// `chosen` is what the subcommands set.
+CLI::App& add_cache(CLI::App& app, CacheCommand& chosen) {
+  CLI::App& command = *app.add_subcommand(
+      "cache", "Show, trim or clear what is kept on disk, such as kernels compiled for a GPU");
+  command.require_subcommand(0, 1);
+  const auto add = [&](const std::string& name, const std::string& description) {
+    CLI::App& action = *command.add_subcommand(name, description);
+    action.add_option("--folder", chosen.folder, "The cache, if it is not the default one")
+        ->type_name("DIR");
+    return &action;
+  };
+  add("show", "Show the folder and what it holds (default)");
+  add("trim", "Remove what was used least recently")
+      ->add_option("SIZE", chosen.keep, "Most bytes to keep, as in 512MB")
+      ->required()
+      ->type_name("")
+      ->transform(quiet(CLI::AsSizeValue(false)));
+  add("clear", "Remove everything")->callback([&] { chosen.keep = 0; });
+  return command;
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app("Runs ONNX models.", "onrush");
   app.set_version_flag("--version", fmt::format("onrush {}", version()));
@@ -109,10 +142,13 @@ int dispatch(int argc, char** argv) {
   RunCommand run_command;
   std::string inspected;
   PlanCommand plan_command;
+  CacheCommand cache_command;
   int optimization_level = 1;
   CLI::App& run_app = add_run(app, run_command);
   CLI::App& inspect_app = add_inspect(app, inspected);
-  add_plan(app, plan_command, optimization_level);
+  CLI::App& plan_app = add_plan(app, plan_command, optimization_level);
+  CLI::App& cache_app = add_cache(app, cache_command);
+  app.add_subcommand("doctor", "Show what this machine offers, and what is missing for GPUs");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& request) {  // --help, --version
@@ -125,7 +161,9 @@ int dispatch(int argc, char** argv) {
   plan_command.optimize = optimization_level > 0;
   if (run_app.parsed()) run(run_command);
   else if (inspect_app.parsed()) inspect(inspected);
-  else plan(plan_command);
+  else if (plan_app.parsed()) plan(plan_command);
+  else if (cache_app.parsed()) cache(cache_command);
+  else doctor();
   return kSuccess;
 }
 

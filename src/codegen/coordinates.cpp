@@ -76,8 +76,6 @@ std::optional<Division> divide(const Affine& a, Dim divisor, const std::vector<A
 
 std::vector<ReshapeSegment> reshape_segments(const Dims& from, const Dims& to) {
   std::vector<ReshapeSegment> segments;
-  const auto equal_dims = [](Dim a, Dim b) { return same(a, b) || prove(equal(a, b)) == true; };
-  const auto is_one = [](Dim d) { return d.is_constant() && d.value() == 1; };
   size_t i = 0, j = 0;
   while (i < from.size() || j < to.size()) {
     ReshapeSegment segment{i, i, j, j};
@@ -86,17 +84,17 @@ std::vector<ReshapeSegment> reshape_segments(const Dims& from, const Dims& to) {
     Dim right = j < to.size() ? to[j] : Dim(1);
     if (i < from.size()) ++i;
     if (j < to.size()) ++j;
-    if (!equal_dims(left, right) && is_one(left) && segment.from_begin < from.size()) {
+    if (!always_equal(left, right) && is_one(left) && segment.from_begin < from.size()) {
       segment.from_end = i, j = segment.to_begin, segment.to_end = j;  // a dim of extent 1 alone
       segments.push_back(segment);
       continue;
     }
-    if (!equal_dims(left, right) && is_one(right) && segment.to_begin < to.size()) {
+    if (!always_equal(left, right) && is_one(right) && segment.to_begin < to.size()) {
       segment.to_end = j, i = segment.from_begin, segment.from_end = i;
       segments.push_back(segment);
       continue;
     }
-    while (!equal_dims(left, right)) {
+    while (!always_equal(left, right)) {
       // Take from the side whose product divides the other's; by value where neither is proven.
       const bool left_smaller = exact_quotient(right, left)   ? true
                                 : exact_quotient(left, right) ? false

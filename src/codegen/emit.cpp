@@ -12,9 +12,6 @@ namespace {
 
 using Part = Domain::Part;
 
-bool is_one(Dim dim) { return dim.is_constant() && dim.value() == 1; }
-bool is_zero(Dim dim) { return dim.is_constant() && dim.value() == 0; }
-
 // Builds the kernel, and again over finer axes as long as a reshape asks for a split.
 Loops with_splits(Domain& domain, const Schedule& schedule, const Group& group,
                   const std::function<void(Emitter&)>& build) {
@@ -97,16 +94,7 @@ Loops emit_window(const Schedule& schedule, const Group& group) {
         bounds.push_back({source[i].affine, graph.shape(x)[i]});
     }
     const DType dtype = graph.dtype(x);
-    const ConstantValue fill = identity(attr.kind, dtype);
-    e.push_bounds(bounds, fill);
-    ValueId v = e.value(x, source);
-    e.pop_bounds();
-    const int home = schedule.home[x.index];
-    if (!bounds.empty() && !schedule.materialised[x.index] && home < 0)
-      v = e.op(
-          Op::select,
-          {e.append(BoundsValue{bounds}, DType::boolean), v, e.constant(dtype, fill.f, fill.i)},
-          dtype);
+    const ValueId v = e.value_within(bounds, identity(attr.kind, dtype), x, source);
     e.define(
         group.anchor, out,
         e.append(ReduceValue{attr.kind, v, false, position.affine}, graph.dtype(group.anchor)));
@@ -238,9 +226,7 @@ class ConvShape final : public ContractionShape {
     }
     const Dim channels = graph_.shape(node_.inputs[1]).back();
     source.push_back(group(at) * channels + at[space.k_begin() + spatial_]);
-    e.push_bounds(bounds, {0, 0});
-    ValueId v = e.value(x, source);
-    e.pop_bounds();
+    ValueId v = e.value_within(bounds, {0, 0}, x, source);
     const DType dtype = graph_.dtype(x);
     if (mask >= 0) v = e.op(Op::select, {mask, v, e.constant(dtype, 0, 0)}, dtype);
     return v;

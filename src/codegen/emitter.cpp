@@ -6,9 +6,6 @@
 #include "base/numeric.h"
 
 namespace onrush {
-namespace {
-bool is_one(Dim dim) { return dim.is_constant() && dim.value() == 1; }
-}  // namespace
 
 // --- Domain
 
@@ -130,7 +127,7 @@ ValueId Emitter::value(NodeId node, const Coordinates& at) {
   append_key(key, at);
   // What was defined outside of all bounds holds inside as well.
   if (const auto found = values_.find(key); found != values_.end()) return found->second;
-  key.insert(key.find('@'), context_keys_.back());
+  key.insert(key.find('@'), contexts_.back().key);
   if (const auto found = values_.find(key); found != values_.end()) return found->second;
   return values_[key] = compute(node, at);
 }
@@ -205,7 +202,7 @@ ValueId Emitter::movement(const Node& node, const Coordinates& at) {
     case Op::broadcast: {
       Coordinates source = at;
       for (size_t i = 0; i < at.size(); ++i)
-        if (prove(equal(graph_.shape(x)[i], 1)) == true) source[i] = constant_coordinate(0);
+        if (is_one(graph_.shape(x)[i])) source[i] = constant_coordinate(0);
       return value(x, source);
     }
     case Op::slice: {
@@ -221,17 +218,33 @@ ValueId Emitter::movement(const Node& node, const Coordinates& at) {
   }
 }
 
-void Emitter::push_bounds(std::vector<Bound> bounds, ConstantValue fill) {
+Emitter::Bounded Emitter::bounded(const std::vector<Bound>& bounds, ConstantValue fill, NodeId node,
+                                  const Coordinates& at) {
+  if (bounds.empty()) return {value(node, at), true};
   Context context = contexts_.back();
   context.bounds.insert(context.bounds.end(), bounds.begin(), bounds.end());
   context.fill = fill;
+  context.key = fmt::format("#{}", ++context_count_);
+  const size_t depth = context.bounds.size();
   contexts_.push_back(std::move(context));
-  context_keys_.push_back(fmt::format("#{}", ++context_count_));
+  const ValueId v = value(node, at);
+  contexts_.pop_back();
+  // A load that was made here, or under further bounds that fill with the same.
+  const auto* load = std::get_if<LoadValue>(&loops_.body[static_cast<size_t>(v)].data);
+  return {v,
+          load && load->bounds.size() >= depth && load->fill.f == fill.f && load->fill.i == fill.i};
 }
 
-void Emitter::pop_bounds() {
-  contexts_.pop_back();
-  context_keys_.pop_back();
+ValueId Emitter::select_within(const std::vector<Bound>& bounds, ValueId inside, ValueId outside) {
+  const DType dtype = loops_.body[static_cast<size_t>(inside)].dtype;
+  return op(Op::select, {append(BoundsValue{bounds}, DType::boolean), inside, outside}, dtype);
+}
+
+ValueId Emitter::value_within(const std::vector<Bound>& bounds, ConstantValue fill, NodeId node,
+                              const Coordinates& at) {
+  const Bounded inside = bounded(bounds, fill, node, at);
+  if (inside.filled) return inside.value;
+  return select_within(bounds, inside.value, constant(graph_.dtype(node), fill.f, fill.i));
 }
 
 namespace {
@@ -266,25 +279,21 @@ ValueId Emitter::pad(const Node& node, const Coordinates& at) {
       const ValueId clamped =
           op(Op::max, {op(Op::min, {position, last}, DType::i64), zero}, DType::i64);
       c = {{}, {{clamped, Dim(1)}}};
+      // Of an axis without elements even the clamped position is outside.
+      if (prove(less(0, extent)) != true) bounds.push_back({{}, extent});
     }
     source.push_back(std::move(c));
   }
   const auto fill = constant_value(loops_, outside);
-  push_bounds(bounds, fill.value_or(ConstantValue{0, 0}));
-  const ValueId inside = value(x, source);
-  pop_bounds();
-  const bool filled =
-      fill && std::holds_alternative<LoadValue>(loops_.body[static_cast<size_t>(inside)].data);
-  ValueId result = inside;
-  if (!bounds.empty() && !filled)
-    result = op(Op::select, {append(BoundsValue{bounds}, DType::boolean), inside, outside}, dtype);
+  const Bounded inside = bounded(bounds, fill.value_or(ConstantValue{0, 0}), x, source);
+  const bool filled = bounds.empty() || (fill && inside.filled);
+  ValueId result = filled ? inside.value : select_within(bounds, inside.value, outside);
   if (mask >= 0) result = op(Op::select, {mask, result, outside}, dtype);
   return result;
 }
 
 ValueId Emitter::concat(const Node& node, const Coordinates& at) {
   const auto axis = static_cast<size_t>(node.as<ConcatAttr>().axis);
-  const DType dtype = graph_.dtype(node.inputs[0]);
   Dim start = 0;
   ValueId result = -1;
   for (NodeId part : node.inputs) {
@@ -294,12 +303,8 @@ ValueId Emitter::concat(const Node& node, const Coordinates& at) {
     internal_check(source[axis].is_affine(),
                    "a concatenation inside a kernel is at affine coordinates");
     const std::vector<Bound> bounds = {{source[axis].affine, extent}};
-    push_bounds(bounds, {0, 0});
-    const ValueId inside = value(part, source);
-    pop_bounds();
-    result = result < 0 ? inside
-                        : op(Op::select,
-                             {append(BoundsValue{bounds}, DType::boolean), inside, result}, dtype);
+    const ValueId inside = bounded(bounds, {0, 0}, part, source).value;
+    result = result < 0 ? inside : select_within(bounds, inside, result);
     start = start + extent;
   }
   return result;

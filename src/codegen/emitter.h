@@ -59,9 +59,9 @@ class Emitter {
   ValueId index(const Coordinate& coordinate);  // as an i64 value
   ValueId load(NodeId node, const Coordinates& at);
 
-  // Values made inside are loaded only where the bounds hold (or give `fill`).
-  void push_bounds(std::vector<Bound> bounds, ConstantValue fill);
-  void pop_bounds();
+  // The node's value where the bounds hold, else `fill`. Nothing is loaded from outside.
+  ValueId value_within(const std::vector<Bound>& bounds, ConstantValue fill, NodeId node,
+                       const Coordinates& at);
 
   Coordinates reshape(const Coordinates& at, const Dims& from, const Dims& to);
   void store(NodeId node, const Coordinates& at);
@@ -77,6 +77,15 @@ class Emitter {
   const Graph& graph() const { return graph_; }
 
  private:
+  // The value where the bounds hold; elsewhere `fill` if `filled`, else anything.
+  struct Bounded {
+    ValueId value;
+    bool filled;
+  };
+  Bounded bounded(const std::vector<Bound>& bounds, ConstantValue fill, NodeId node,
+                  const Coordinates& at);
+  ValueId select_within(const std::vector<Bound>& bounds, ValueId inside, ValueId outside);
+
   bool is_buffer(NodeId node) const;
   ValueId compute(NodeId node, const Coordinates& at);
   ValueId movement(const Node& node, const Coordinates& at);
@@ -97,14 +106,14 @@ class Emitter {
   std::unordered_map<std::string, ValueId> values_;
   std::map<uint32_t, Coordinates> reductions_;
   std::map<uint32_t, int> buffers_;
+  // Bounds that hold for what is made now; loads outside of them give `fill`.
   struct Context {
     std::vector<Bound> bounds;
-    ConstantValue fill;
+    ConstantValue fill{0, 0};
+    std::string key;
   };
   std::vector<Context> contexts_ = {{}};
-  std::string context_key_;
   int context_count_ = 0;
-  std::vector<std::string> context_keys_ = {""};
   std::vector<SplitRequest> splits_;
   bool incomplete_ = false;
 };

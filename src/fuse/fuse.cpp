@@ -14,13 +14,6 @@ namespace {
 constexpr int kMaxDuplicatedWork =
     3;  // elementwise operations worth repeating in each of several kernels
 
-bool is_one(Dim dim) { return dim.is_constant() && dim.value() == 1; }
-
-bool equal_shapes(const Dims& a, const Dims& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](Dim x, Dim y) { return same(x, y) || prove(equal(x, y)) == true; });
-}
-
 // Evaluated by itself, not generated.
 bool is_host(const Node& node) {
   switch (node.op) {
@@ -78,6 +71,7 @@ class Fuser {
 
   void materialise();
   void require(NodeId id);
+  int group_around(NodeId id) const;
   void require_operand(NodeId user, NodeId operand, int kernel, bool repeats);
   void visit_operands(NodeId id, int kernel, bool repeats = false);
   bool is_free(NodeId id) const;
@@ -101,16 +95,10 @@ class Fuser {
 
 void Fuser::assign_times() {
   for (const Node& node : graph_.nodes) {
-    const bool dynamic_source = node.op == Op::input || node.op == Op::dims ||
-                                node.op == Op::random_bits ||
-                                (node.op == Op::call && node.inputs.empty());
-    bool prepare = !dynamic_source;
-    for (NodeId operand : node.inputs) prepare = prepare && time_[operand.index] == Time::prepare;
-    if (const auto* type = std::get_if<TensorType>(&node.type))
-      for (Dim dim : type->shape) prepare = prepare && dim.is_constant();
-    if (const auto* attr = std::get_if<LoopAttr>(&node.attr))
-      prepare = prepare && attr->trips.is_constant();
-    if (node.op == Op::iota) prepare = false;  // computed where it is used
+    Time operands = Time::prepare;
+    for (NodeId operand : node.inputs) operands = std::max(operands, time_[operand.index]);
+    const Time time = time_of(node, operands);
+    const bool prepare = time == Time::prepare && node.op != Op::iota;  // computed in its users
     time_.push_back(prepare ? Time::prepare : Time::run);
   }
 }
@@ -221,8 +209,8 @@ bool Fuser::fits_contraction(NodeId id, int index) const {
 bool Fuser::fits_rows(NodeId id, const Node& reduce) const {
   const Dims& whole = graph_.shape(reduce.inputs[0]);
   const Dims& shape = graph_.shape(id);
-  if (equal_shapes(shape, whole)) return true;
-  return equal_shapes(shape, std::get<TensorType>(reduce.type).shape);
+  if (always_equal(shape, whole)) return true;
+  return always_equal(shape, std::get<TensorType>(reduce.type).shape);
 }
 
 bool Fuser::fits(NodeId id, int index) const {
@@ -240,8 +228,8 @@ bool Fuser::fits(NodeId id, int index) const {
     const Node& node = graph_[operand];
     if (node.op != Op::broadcast || schedule_.home[node.inputs[0].index] != index) return false;
     const Dims& rows = std::get<TensorType>(graph_[candidate.anchor].type).shape;
-    if (!equal_shapes(graph_.shape(node.inputs[0]), rows)) return false;
-    if (!equal_shapes(graph_.shape(operand), graph_.shape(graph_[candidate.anchor].inputs[0])))
+    if (!always_equal(graph_.shape(node.inputs[0]), rows)) return false;
+    if (!always_equal(graph_.shape(operand), graph_.shape(graph_[candidate.anchor].inputs[0])))
       return false;
   }
   return true;
@@ -261,7 +249,7 @@ void Fuser::place_reduce(NodeId id) {
     if (candidate.kind != Group::Kind::reduction || !may_join(id, home)) continue;
     const Node& anchor = graph_[candidate.anchor];
     if (anchor.as<ReduceAttr>().axes != node.as<ReduceAttr>().axes) continue;
-    if (!equal_shapes(graph_.shape(anchor.inputs[0]), graph_.shape(node.inputs[0]))) continue;
+    if (!always_equal(graph_.shape(anchor.inputs[0]), graph_.shape(node.inputs[0]))) continue;
     // The operand itself must be computed in that kernel, at the same coordinates.
     if (schedule_.home[node.inputs[0].index] == home) return join(id, home);
   }
@@ -313,10 +301,28 @@ void Fuser::require(NodeId id) {
   if (schedule_.materialised[id.index]) return;
   if (node.op == Op::input || node.op == Op::constant || node.op == Op::dims) return;
   schedule_.materialised[id.index] = true;
-  if (schedule_.home[id.index] < 0) new_group(Group::Kind::pointwise, id);
+  if (schedule_.home[id.index] < 0) {
+    if (const int within = group_around(id); within >= 0) join(id, within);
+    else new_group(Group::Kind::pointwise, id);
+  }
   const int home = schedule_.home[id.index];
   group(home).outputs.push_back(id);
   visit_operands(id, home);
+}
+
+// The group that has both an operand and a user of this movement: as a group of its own it would
+// wait for that one and keep it waiting. -1: none.
+int Fuser::group_around(NodeId id) const {
+  const std::vector<int> before = operand_homes(graph_[id]);
+  const auto find = [&](auto&& self, NodeId at) -> int {
+    for (NodeId user : uses_.users[at.index]) {
+      const int home = schedule_.home[user.index];
+      const int found = home < 0 ? self(self, user) : home;
+      if (std::find(before.begin(), before.end(), found) != before.end()) return found;
+    }
+    return -1;
+  };
+  return find(find, id);
 }
 
 bool expands(const Graph& graph, const Node& node) {

@@ -4,12 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "ir/graph.h"
+#include "ir/time.h"
 
 namespace onrush {
-
-// When a value can be computed: from weights alone, once a session; or in every run.
-enum class Time : uint8_t { prepare, run };
 
 struct Group {
   enum class Kind : uint8_t {
@@ -24,7 +21,7 @@ struct Group {
   NodeId anchor;                // the contraction, window, concat, host node, or first reduction
   std::vector<NodeId> members;  // nodes computed here and nowhere else, ascending
   std::vector<NodeId> outputs;  // members that get a buffer
-  Time time = Time::run;
+  Time time = Time::run;        // or Time::prepare: once a session
 };
 
 struct Schedule {

@@ -10,12 +10,6 @@
 namespace onrush {
 namespace {
 
-bool proven_equal(const Dims& a, const Dims& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](Dim x, Dim y) {
-    return same(x, y) || (!x.is_unknown() && !y.is_unknown() && prove(equal(x, y)) == true);
-  });
-}
-
 std::optional<Shape> constant_shape(const Dims& dims) {
   Shape shape;
   for (Dim dim : dims) {
@@ -117,9 +111,12 @@ NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type
 std::optional<NodeId> Builder::fold(const Node& node) {
   if (node.inputs.empty() || !std::holds_alternative<TensorType>(node.type)) return std::nullopt;
   const auto& type = std::get<TensorType>(node.type);
+  const auto whole_shape = constant_shape(type.shape);
+  if (whole_shape && std::ranges::count(*whole_shape, 0))
+    return constant(Tensor(type.dtype, *whole_shape));
   const auto is_constant = [&](NodeId id) { return graph_[id].op == Op::constant; };
   if (std::all_of(node.inputs.begin(), node.inputs.end(), is_constant)) {
-    if (!folder_ || !constant_shape(type.shape)) return std::nullopt;
+    if (!folder_ || !whole_shape) return std::nullopt;
     auto tensor = folder_(graph_, node);
     return tensor ? std::optional(constant(std::move(*tensor))) : std::nullopt;
   }
@@ -253,7 +250,7 @@ NodeId Builder::bitcast(NodeId x, DType dtype) {
 
 NodeId Builder::reshape(NodeId x, Dims shape) {
   if (node(x).op == Op::reshape) x = node(x).inputs[0];
-  if (proven_equal(this->shape(x), shape)) return x;
+  if (always_equal(this->shape(x), shape)) return x;
   const Dim from = product(this->shape(x));
   const Dim to = product(shape);
   if (!same(from, to) && !decide(onrush::equal(from, to), "reshape"))
@@ -284,13 +281,13 @@ NodeId Builder::broadcast(NodeId x, Dims shape) {
     padded.insert(padded.end(), this->shape(x).begin(), this->shape(x).end());
     x = reshape(x, std::move(padded));
   }
-  if (proven_equal(this->shape(x), shape)) return x;
+  if (always_equal(this->shape(x), shape)) return x;
   if (node(x).op == Op::broadcast) x = node(x).inputs[0];
   for (size_t i = 0; i < shape.size(); ++i) {
     const Dim from = this->shape(x)[i];
-    internal_check(prove(onrush::equal(from, 1)) == true || same(from, shape[i]) ||
-                       decide(onrush::equal(from, shape[i]), "broadcast"),
-                   "broadcast repeats axes of extent 1 only");
+    internal_check(
+        is_one(from) || same(from, shape[i]) || decide(onrush::equal(from, shape[i]), "broadcast"),
+        "broadcast repeats axes of extent 1 only");
   }
   TensorType type{dtype(x), shape};
   return add_node(Op::broadcast, {x}, BroadcastAttr{std::move(shape)}, std::move(type));
@@ -302,7 +299,7 @@ NodeId Builder::slice(NodeId x, Dims start, std::vector<int64_t> step, Dims shap
                  "slice rank");
   const bool whole = std::all_of(start.begin(), start.end(), [](Dim d) { return same(d, 0); }) &&
                      std::all_of(step.begin(), step.end(), [](int64_t s) { return s == 1; });
-  if (whole && proven_equal(this->shape(x), shape)) return x;
+  if (whole && always_equal(this->shape(x), shape)) return x;
   if (node(x).op == Op::slice) {
     const SliceAttr inner = node(x).as<SliceAttr>();
     for (size_t i = 0; i < shape.size(); ++i) {
@@ -550,7 +547,7 @@ Graph Builder::finish() {
     if (needed[i])
       for (NodeId operand : graph_.nodes[i].inputs) needed[operand.index] = true;
   std::vector<NodeId> renumbered(graph_.nodes.size());
-  std::vector<Node> kept;
+  std::deque<Node> kept;
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     if (!needed[i]) continue;
     Node node = std::move(graph_.nodes[i]);

@@ -5,6 +5,7 @@
 //     slice are one node; a cast to the operand's dtype vanishes
 //   - `get` of a tuple built by nothing else stays; nodes without users are dropped by finish()
 //   - small integer and boolean tensors computed from constants and dims become constant or dims
+//   - what has no elements, whatever the inputs' sizes, becomes a constant
 //   - other nodes of constants become constants, if the folder given at construction does so
 #pragma once
 
@@ -111,7 +112,7 @@ class Builder {
   // A copy of `node` (of another graph with the same shape context) over new operands.
   NodeId rebuild(const Node& node, std::vector<NodeId> operands);
 
-  // --- reading
+  // --- reading. References last as long as the builder, but end with finish().
   const Graph& graph() const { return graph_; }
   const Node& node(NodeId id) const { return graph_[id]; }
   const TensorType& type(NodeId id) const { return graph_.type(id); }

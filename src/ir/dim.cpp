@@ -4,6 +4,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -19,6 +20,7 @@ struct Atom {
   Dim a, b;      // operands
   double scale;  // *_scaled
   int64_t value;
+  int form;  // of the atom by itself
 };
 
 struct Monomial {
@@ -96,10 +98,25 @@ Range operator*(Range a, Range b) {
 
 }  // namespace
 
+namespace {
+
+// A polynomial is scale * form + constant, where a form has no constant term, coprime coefficients
+// and a positive leading one. What guards tell is kept by form, so that a guard about 2*s0 - 4
+// answers questions about s0.
+struct Form {
+  Range range{-kInfinity, kInfinity};
+  std::vector<int64_t> excluded;
+};
+
+}  // namespace
+
 struct Expr {
   ShapeContext* context;
   int id;
   Polynomial polynomial;
+  int64_t value;  // at hand
+  int form;
+  int64_t scale;
 };
 
 struct ShapeContext::Impl {
@@ -113,10 +130,16 @@ struct ShapeContext::Impl {
   std::vector<Slot> slots;
   std::unordered_map<std::string, const Expr*> expr_by_key;
   std::unordered_map<std::string, const Atom*> atom_by_key;
+  std::unordered_map<std::string, int> form_by_key;
+  std::vector<Form> forms;
+  struct SymbolFacts {
+    const Atom* atom;
+    int64_t low;
+  };
   std::vector<Symbol> symbols;
-  std::vector<Range> ranges;                      // of the symbols, narrowed by guards
-  std::vector<std::vector<Range>> range_history;  // before each guard, for roll_back
+  std::vector<SymbolFacts> symbol_facts;
   std::vector<Guard> guards;
+  int fixed_atoms = 0;  // those that guards leave one value
 };
 
 namespace {
@@ -185,19 +208,44 @@ int64_t value_of(const Polynomial& p) {
   return value;
 }
 
-std::string key_of(const Polynomial& p) {
-  std::string key = std::to_string(p.constant);
+// A text that tells polynomials with equal constants apart.
+void append_terms(std::string& key, const Polynomial& p, int64_t divisor) {
+  const auto append = [&](int64_t number) {
+    key.append(reinterpret_cast<const char*>(&number), sizeof number);
+  };
   for (const Monomial& term : p.terms) {
-    key += '+' + std::to_string(term.coefficient);
-    for (const Atom* atom : term.factors) key += '*' + std::to_string(atom->id);
+    append(term.coefficient / divisor);
+    append(static_cast<int64_t>(term.factors.size()));
+    for (const Atom* atom : term.factors) append(atom->id);
   }
+}
+
+std::string key_of(const Polynomial& p) {
+  std::string key(reinterpret_cast<const char*>(&p.constant), sizeof p.constant);
+  append_terms(key, p, 1);
   return key;
 }
 
+int64_t scale_of(const Polynomial& p) {
+  int64_t scale = 0;
+  for (const Monomial& term : p.terms) scale = std::gcd(scale, term.coefficient);
+  return p.terms[0].coefficient < 0 ? -scale : scale;
+}
+
+int form_of(ShapeContext::Impl& impl, const Polynomial& p) {
+  std::string key;
+  append_terms(key, p, scale_of(p));
+  const auto [entry, is_new] =
+      impl.form_by_key.try_emplace(std::move(key), static_cast<int>(impl.forms.size()));
+  if (is_new) impl.forms.emplace_back();
+  return entry->second;
+}
+
+Range intersection(Range a, Range b) { return {std::max(a.low, b.low), std::min(a.high, b.high)}; }
+
 Range range_of(const ShapeContext::Impl& impl, Dim dim);
 
-Range range_of(const ShapeContext::Impl& impl, const Atom& atom) {
-  if (atom.kind == AtomKind::symbol) return impl.ranges[static_cast<size_t>(atom.symbol)];
+Range range_from_operands(const ShapeContext::Impl& impl, const Atom& atom) {
   const Range a = range_of(impl, atom.a);
   const Range b = range_of(impl, atom.b);
   switch (atom.kind) {
@@ -225,6 +273,12 @@ Range range_of(const ShapeContext::Impl& impl, const Atom& atom) {
   internal_error("unknown atom");
 }
 
+Range range_of(const ShapeContext::Impl& impl, const Atom& atom) {
+  const Range known = impl.forms[static_cast<size_t>(atom.form)].range;
+  return atom.kind == AtomKind::symbol ? known
+                                       : intersection(known, range_from_operands(impl, atom));
+}
+
 Range range_of(const ShapeContext::Impl& impl, const Polynomial& p) {
   Range sum{p.constant, p.constant};
   for (const Monomial& term : p.terms) {
@@ -236,7 +290,12 @@ Range range_of(const ShapeContext::Impl& impl, const Polynomial& p) {
 }
 
 Range range_of(const ShapeContext::Impl& impl, Dim dim) {
-  return dim.expr() ? range_of(impl, dim.expr()->polynomial) : Range{dim.value(), dim.value()};
+  if (!dim.expr()) return {dim.value(), dim.value()};
+  const Expr& expr = *dim.expr();
+  const Range known = impl.forms[static_cast<size_t>(expr.form)].range;
+  const int64_t constant = expr.polynomial.constant;
+  return intersection(range_of(impl, expr.polynomial),
+                      known * Range{expr.scale, expr.scale} + Range{constant, constant});
 }
 
 Range range_of(Dim dim) {
@@ -250,7 +309,7 @@ class DimFactory {
  public:
   static Dim intern(ShapeContext* context, Polynomial p);
   static Dim atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double scale);
-  static Dim symbol(ShapeContext* context, int symbol, int64_t value);
+  static Dim symbol(ShapeContext* context, int symbol, int64_t value, int64_t low);
 
  private:
   static Dim of_atom(ShapeContext* context, const Atom* atom);
@@ -258,16 +317,14 @@ class DimFactory {
 };
 
 namespace {
-// Replaces symbols that guards have pinned to one value.
-Polynomial with_fixed_symbols(const ShapeContext::Impl& impl, const Polynomial& p) {
+// Replaces atoms that guards have fixed to one value.
+Polynomial with_fixed_atoms(const ShapeContext::Impl& impl, const Polynomial& p) {
   Polynomial r{p.constant, {}};
   for (const Monomial& term : p.terms) {
     Monomial kept{term.coefficient, {}};
     for (const Atom* atom : term.factors) {
-      const bool symbol = atom->kind == AtomKind::symbol;
-      const Range range = symbol ? impl.ranges[static_cast<size_t>(atom->symbol)] : Range{0, 1};
-      if (symbol && range.low == range.high)
-        kept.coefficient = checked_mul(kept.coefficient, range.low);
+      const Range range = impl.forms[static_cast<size_t>(atom->form)].range;
+      if (range.low == range.high) kept.coefficient = checked_mul(kept.coefficient, range.low);
       else kept.factors.push_back(atom);
     }
     if (kept.factors.empty()) r.constant = checked_add(r.constant, kept.coefficient);
@@ -279,16 +336,19 @@ Polynomial with_fixed_symbols(const ShapeContext::Impl& impl, const Polynomial& 
 }  // namespace
 
 Dim DimFactory::intern(ShapeContext* context, Polynomial p) {
-  if (context) p = with_fixed_symbols(context->impl(), p);
+  if (context && context->impl().fixed_atoms) p = with_fixed_atoms(context->impl(), p);
   if (p.terms.empty()) return Dim(p.constant);
   ShapeContext::Impl& impl = context->impl();
   auto [entry, is_new] = impl.expr_by_key.try_emplace(key_of(p), nullptr);
   if (is_new) {
-    impl.exprs.push_back({context, static_cast<int>(impl.slots.size()), std::move(p)});
+    const int64_t value = value_of(p), scale = scale_of(p);
+    const int form = form_of(impl, p);
+    impl.exprs.push_back(
+        {context, static_cast<int>(impl.slots.size()), std::move(p), value, form, scale});
     entry->second = &impl.exprs.back();
     impl.slots.push_back({entry->second, nullptr});
   }
-  return context->dim_of(*entry->second, value_of(entry->second->polynomial));
+  return context->dim_of(*entry->second, entry->second->value);
 }
 
 const Atom* DimFactory::add_atom(ShapeContext::Impl& impl, Atom atom, std::string key) {
@@ -297,6 +357,7 @@ const Atom* DimFactory::add_atom(ShapeContext::Impl& impl, Atom atom, std::strin
     atom.id = static_cast<int>(impl.slots.size());
     impl.atoms.push_back(atom);
     entry->second = &impl.atoms.back();
+    impl.atoms.back().form = form_of(impl, Polynomial{0, {Monomial{1, {entry->second}}}});
     impl.slots.push_back({nullptr, entry->second});
   }
   return entry->second;
@@ -314,12 +375,16 @@ Dim DimFactory::atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double 
   key += ',' + std::to_string(std::bit_cast<int64_t>(scale));
   const int64_t value = apply(kind, a.value(), b.value(), scale);
   return of_atom(context,
-                 add_atom(context->impl(), {kind, 0, 0, a, b, scale, value}, std::move(key)));
+                 add_atom(context->impl(), {kind, 0, 0, a, b, scale, value, 0}, std::move(key)));
 }
 
-Dim DimFactory::symbol(ShapeContext* context, int symbol, int64_t value) {
-  return of_atom(context, add_atom(context->impl(), {AtomKind::symbol, 0, symbol, 0, 0, 0, value},
-                                   "s" + std::to_string(symbol)));
+Dim DimFactory::symbol(ShapeContext* context, int symbol, int64_t value, int64_t low) {
+  ShapeContext::Impl& impl = context->impl();
+  const Atom* atom = add_atom(impl, {AtomKind::symbol, 0, symbol, 0, 0, 0, value, 0},
+                              "s" + std::to_string(symbol));
+  impl.symbol_facts.push_back({atom, low});
+  impl.forms[static_cast<size_t>(atom->form)].range.low = low;
+  return of_atom(context, atom);
 }
 
 Dim Dim::unknown() {
@@ -485,91 +550,108 @@ Condition divisible(Dim a, Dim b) { return {Condition::Kind::zero, mod(a, b)}; }
 
 namespace {
 
-std::optional<bool> prove_from_range(const Condition& condition) {
-  const Range range = range_of(condition.lhs);
-  if (condition.kind == Condition::Kind::nonnegative) {
-    if (range.low >= 0) return true;
-    if (range.high < 0) return false;
-  } else {
-    if (range.low == 0 && range.high == 0) return true;
-    if (range.low > 0 || range.high < 0) return false;
-  }
-  return std::nullopt;
-}
-
-// Whether a recorded guard about the same expression, up to a constant and a sign, settles it.
-std::optional<bool> prove_from_guard(const Guard& guard, const Condition& condition) {
-  using Kind = Condition::Kind;
-  const Dim fact = guard.condition.lhs;
-  const Dim difference = condition.lhs - fact;
-  const Dim sum = condition.lhs + fact;
-  if (guard.condition.kind == Kind::zero) {
-    if (guard.truth && difference.is_constant())  // lhs == difference
-      return condition.kind == Kind::zero ? difference.value() == 0 : difference.value() >= 0;
-    if (guard.truth && sum.is_constant())
-      return condition.kind == Kind::zero ? sum.value() == 0 : sum.value() >= 0;
-    const bool same_up_to_sign = same(difference, 0) || same(sum, 0);
-    if (!guard.truth && condition.kind == Kind::zero && same_up_to_sign) return false;
-    return std::nullopt;
-  }
-  // fact >= 0, or its negation -fact - 1 >= 0: lhs = known + offset with known >= 0.
-  const Dim offset = guard.truth ? difference : sum + 1;
-  if (offset.is_constant()) {
-    if (condition.kind == Kind::nonnegative && offset.value() >= 0) return true;
-    if (condition.kind == Kind::zero && offset.value() > 0) return false;
-  }
-  // lhs = limit - known with known >= 0
-  const Dim limit = guard.truth ? sum : difference - 1;
-  if (limit.is_constant() && limit.value() < 0) return false;
-  return std::nullopt;
-}
-
-// Narrows the range of s from a guard about +-s + c.
-void narrow(ShapeContext::Impl& impl, const Guard& guard) {
-  const Polynomial& p = guard.condition.lhs.expr()->polynomial;
-  if (p.terms.size() != 1) return;
-  const Monomial& term = p.terms[0];
-  if (term.factors.size() != 1 || term.factors[0]->kind != AtomKind::symbol) return;
-  if (term.coefficient != 1 && term.coefficient != -1) return;
-  Range& range = impl.ranges[static_cast<size_t>(term.factors[0]->symbol)];
-  const int64_t root = -p.constant * term.coefficient;  // where the expression is zero
-  if (guard.condition.kind == Condition::Kind::zero) {
-    if (guard.truth) range = {root, root};
-    else if (range.low == root) ++range.low;
-    else if (range.high == root) --range.high;
-  } else if ((term.coefficient == 1) == guard.truth) {
-    range.low = std::max(range.low, guard.truth ? root : root + 1);
-  } else {
-    range.high = std::min(range.high, guard.truth ? root : root - 1);
-  }
-}
-
+// The same statement without atoms that have been fixed since it was made.
 Condition simplified(const Condition& condition) {
   if (!condition.lhs.expr()) return condition;
   const Expr& expr = *condition.lhs.expr();
+  if (!expr.context->impl().fixed_atoms) return condition;
   return {condition.kind, DimFactory::intern(expr.context, expr.polynomial)};
+}
+
+// Keeps in mind that the expression is at least `least`, or at most `most`.
+void narrow_low(Form& form, const Expr& expr, int64_t least) {
+  const int64_t size = std::abs(expr.scale), rest = expr.polynomial.constant - least;
+  if (expr.scale > 0) form.range.low = std::max(form.range.low, -floor_div(rest, size));
+  else form.range.high = std::min(form.range.high, floor_div(rest, size));
+}
+void narrow_high(Form& form, const Expr& expr, int64_t most) {
+  const int64_t size = std::abs(expr.scale), rest = most - expr.polynomial.constant;
+  if (expr.scale > 0) form.range.high = std::min(form.range.high, floor_div(rest, size));
+  else form.range.low = std::max(form.range.low, -floor_div(rest, size));
+}
+
+// Keeps in mind what a guard tells of the form of its expression.
+void learn(ShapeContext::Impl& impl, const Guard& guard) {
+  const Condition condition = simplified(guard.condition);
+  if (!condition.lhs.expr()) return;
+  const Expr& expr = *condition.lhs.expr();
+  if (std::abs(expr.polynomial.constant / 2) >= kInfinity / 2) return;
+  Form& form = impl.forms[static_cast<size_t>(expr.form)];
+  if (condition.kind == Condition::Kind::nonnegative) {
+    if (guard.truth) narrow_low(form, expr, 0);
+    else narrow_high(form, expr, -1);
+    return;
+  }
+  if (guard.truth) {
+    narrow_low(form, expr, 0);
+    narrow_high(form, expr, 0);
+    return;
+  }
+  const int64_t root = -(expr.polynomial.constant / expr.scale);
+  if (expr.polynomial.constant % expr.scale == 0 && !std::ranges::count(form.excluded, root))
+    form.excluded.push_back(root);
+  const Range range = range_of(impl, condition.lhs);
+  if (range.low == 0) narrow_low(form, expr, 1);
+  if (range.high == 0) narrow_high(form, expr, -1);
+}
+
+int count_fixed_atoms(const ShapeContext::Impl& impl) {
+  return static_cast<int>(std::ranges::count_if(impl.atoms, [&](const Atom& atom) {
+    const Range range = impl.forms[static_cast<size_t>(atom.form)].range;
+    return range.low == range.high;
+  }));
+}
+
+// What the guards tell, again until no further atom is fixed, since that may fix others.
+void learn_from_guards(ShapeContext::Impl& impl) {
+  int fixed;
+  do {
+    fixed = impl.fixed_atoms;
+    for (const Guard& guard : impl.guards) learn(impl, guard);
+    impl.fixed_atoms = count_fixed_atoms(impl);
+  } while (impl.fixed_atoms != fixed);
 }
 
 }  // namespace
 
 std::optional<bool> prove(const Condition& original) {
   const Condition condition = simplified(original);
-  if (condition.lhs.is_constant()) return condition.holds();
-  if (const auto truth = prove_from_range(condition)) return truth;
-  for (const Guard& guard : condition.lhs.expr()->context->guards())
-    if (const auto truth = prove_from_guard(guard, condition)) return truth;
+  if (!condition.lhs.expr()) return condition.holds();
+  const Expr& expr = *condition.lhs.expr();
+  const Range range = range_of(condition.lhs);
+  if (condition.kind == Condition::Kind::nonnegative) {
+    if (range.low >= 0) return true;
+    if (range.high < 0) return false;
+    return std::nullopt;
+  }
+  if (range.low == 0 && range.high == 0) return true;
+  if (range.low > 0 || range.high < 0 || expr.polynomial.constant % std::abs(expr.scale))
+    return false;
+  const int64_t root = -(expr.polynomial.constant / expr.scale);
+  const Form& form = expr.context->impl().forms[static_cast<size_t>(expr.form)];
+  if (std::ranges::count(form.excluded, root)) return false;
   return std::nullopt;
 }
+
+bool always_equal(Dim a, Dim b) {
+  if (a.is_unknown() || b.is_unknown()) return false;
+  return same(a, b) || prove(equal(a, b)) == true;
+}
+bool always_equal(std::span<const Dim> a, std::span<const Dim> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](Dim x, Dim y) { return always_equal(x, y); });
+}
+bool is_one(Dim dim) { return always_equal(dim, 1); }
+bool is_zero(Dim dim) { return always_equal(dim, 0); }
 
 bool decide(const Condition& original, std::string_view origin) {
   if (const auto truth = prove(original)) return *truth;
   const Condition condition = simplified(original);
   ShapeContext::Impl& impl = condition.lhs.expr()->context->impl();
-  const Guard guard{condition, condition.holds(), std::string(origin)};
-  impl.range_history.push_back(impl.ranges);
-  impl.guards.push_back(guard);
-  narrow(impl, guard);
-  return guard.truth;
+  impl.guards.push_back({condition, condition.holds(), std::string(origin)});
+  learn(impl, impl.guards.back());
+  if (count_fixed_atoms(impl) != impl.fixed_atoms) learn_from_guards(impl);
+  return condition.holds();
 }
 
 int64_t fix(Dim dim, std::string_view origin) {
@@ -596,8 +678,7 @@ Dim ShapeContext::dim_of(const Expr& expr, int64_t value) { return Dim(value, &e
 Dim ShapeContext::symbol(std::string name, SymbolSource source, int64_t value, int64_t low) {
   const int index = static_cast<int>(impl_->symbols.size());
   impl_->symbols.push_back({std::move(name), source, value});
-  impl_->ranges.push_back({low, kInfinity});
-  return DimFactory::symbol(this, index, value);
+  return DimFactory::symbol(this, index, value, low);
 }
 
 const std::vector<Symbol>& ShapeContext::symbols() const { return impl_->symbols; }
@@ -605,12 +686,13 @@ const std::vector<Guard>& ShapeContext::guards() const { return impl_->guards; }
 
 void ShapeContext::roll_back(size_t checkpoint) {
   if (checkpoint >= impl_->guards.size()) return;
-  impl_->ranges = impl_->range_history[checkpoint];
-  // Symbols born after the checkpoint keep their widest range.
-  impl_->ranges.resize(impl_->symbols.size(), Range{-kInfinity, kInfinity});
-  impl_->range_history.resize(checkpoint);
   impl_->guards.erase(impl_->guards.begin() + static_cast<std::ptrdiff_t>(checkpoint),
                       impl_->guards.end());
+  std::ranges::fill(impl_->forms, Form{});
+  for (const auto& symbol : impl_->symbol_facts)
+    impl_->forms[static_cast<size_t>(symbol.atom->form)].range.low = symbol.low;
+  impl_->fixed_atoms = 0;
+  learn_from_guards(*impl_);
 }
 
 SizeTable ShapeContext::evaluate(std::span<const int64_t> symbol_values) const {

@@ -78,6 +78,11 @@ Condition divisible(Dim a, Dim b);
 
 // True or false where every value of the symbols that meets the recorded guards agrees.
 std::optional<bool> prove(const Condition& condition);
+// Proven equal: for all sizes that a plan serves. Unknown sizes equal nothing.
+bool always_equal(Dim a, Dim b);
+bool always_equal(std::span<const Dim> a, std::span<const Dim> b);
+bool is_one(Dim dim);
+bool is_zero(Dim dim);
 // The truth for the values at hand; unless proven it is recorded as a guard. `origin` says why.
 bool decide(const Condition& condition, std::string_view origin);
 // Decides `dim == value at hand`, and returns that value.

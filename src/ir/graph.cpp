@@ -84,9 +84,7 @@ void verify_node(const Graph& graph, size_t index) {
   if (is_elementwise(node.op)) {
     const Dims& shape = std::get<TensorType>(node.type).shape;
     for (NodeId operand : node.inputs)
-      check(std::equal(shape.begin(), shape.end(), graph.shape(operand).begin(),
-                       graph.shape(operand).end(),
-                       [](Dim a, Dim b) { return same(a, b) || prove(equal(a, b)) == true; }),
+      check(always_equal(shape, graph.shape(operand)),
             "elementwise operands have the result's shape");
   }
   if (node.op == Op::input) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <variant>
@@ -61,7 +62,7 @@ struct GraphOutput {
 };
 
 struct Graph {
-  std::vector<Node> nodes;
+  std::deque<Node> nodes;          // references stay valid while nodes are added
   std::vector<GraphInput> inputs;  // node Op::input refers to them; unused ones have no node
   std::vector<GraphOutput> outputs;
   std::shared_ptr<ShapeContext> shapes = std::make_shared<ShapeContext>();

@@ -10,8 +10,6 @@
 namespace onrush {
 namespace {
 
-bool is_one(Dim dim) { return dim.is_constant() && dim.value() == 1; }
-
 // x with `batch` in front of its last two axes.
 NodeId broadcast_batch(Builder& b, NodeId x, Dims batch) {
   const Dims shape = b.shape(x);

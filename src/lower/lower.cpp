@@ -13,18 +13,35 @@
 
 namespace onrush {
 
-const Value* Environment::find(const std::string& name) const {
+Value& Environment::entry(std::string_view name) {
+  Entry& entry = values_[name];
+  entry.is_set = true;
+  return entry.value;
+}
+
+void Environment::clear() {
+  static const Tensor nothing;
+  for (auto& [name, entry] : values_) {
+    if (entry.is_set) entry.value = nothing;
+    entry.is_set = false;
+  }
+}
+
+const Value* Environment::find(std::string_view name) const {
   for (const Environment* scope = this; scope; scope = scope->outer_) {
-    if (const auto found = scope->values_.find(name); found != scope->values_.end())
-      return &found->second;
+    if (const auto found = scope->values_.find(name);
+        found != scope->values_.end() && found->second.is_set)
+      return &found->second.value;
     if (scope->constants_.contains(name)) return nullptr;
   }
   return nullptr;
 }
 
-const Tensor* Environment::find_constant(const std::string& name) const {
+const Tensor* Environment::find_constant(std::string_view name) const {
   for (const Environment* scope = this; scope; scope = scope->outer_) {
-    if (scope->values_.contains(name)) return nullptr;
+    if (const auto found = scope->values_.find(name);
+        found != scope->values_.end() && found->second.is_set)
+      return nullptr;
     if (const auto found = scope->constants_.find(name); found != scope->constants_.end())
       return &found->second;
   }
@@ -44,18 +61,45 @@ std::string describe(const onnx::Model& model, const onnx::Node& node) {
   return fmt::format("{}: node '{}' ({}{})", file, label, domain, node.op_type);
 }
 
-std::string signature(const Value& value) {
+namespace {
+
+enum SignatureToken { kTensor, kSequence, kOptional, kEmptyOptional, kMap };
+
+// Gives the tokens of a value's signature to `take`, which may stop it by returning false.
+template <class Take>
+bool walk_signature(const Value& value, Take& take) {
   if (value.is_tensor())
-    return fmt::format("{}/{}", name(value.tensor().dtype()), value.tensor().rank());
+    return take(kTensor) && take(static_cast<int>(value.tensor().dtype())) &&
+           take(value.tensor().rank());
   if (value.is_sequence()) {
-    std::string text = "seq(";
-    for (const Value& element : value.sequence().elements) text += signature(element) + ",";
-    return text + ")";
+    const auto& elements = value.sequence().elements;
+    if (!take(kSequence) || !take(static_cast<int>(elements.size()))) return false;
+    return std::ranges::all_of(elements,
+                               [&](const Value& element) { return walk_signature(element, take); });
   }
-  if (value.is_optional())
-    return value.optional().value ? "optional(" + signature(*value.optional().value) + ")"
-                                  : "optional()";
-  return "map";
+  if (!value.is_optional()) return take(kMap);
+  const auto& held = value.optional().value;
+  return held ? take(kOptional) && walk_signature(*held, take) : take(kEmptyOptional);
+}
+
+}  // namespace
+
+Signature signature(const Value& value) {
+  Signature tokens;
+  const auto take = [&](int token) {
+    tokens.push_back(token);
+    return true;
+  };
+  walk_signature(value, take);
+  return tokens;
+}
+
+bool has_signature(const Value& value, const Signature& signature) {
+  size_t next = 0;
+  const auto take = [&](int token) {
+    return next < signature.size() && signature[next++] == token;
+  };
+  return walk_signature(value, take) && next == signature.size();
 }
 
 const Tensor& tensor_at(const Environment& environment, const ValuePath& path) {
@@ -393,9 +437,7 @@ void SegmentLowering::lower_now(const onnx::Node& node) {
     b_.set_origins(origins_);
     if (node.op_type == "If" && node.domain.empty()) return lower_if(node);
     const OpRow* row = find_op(node.domain, node.op_type);
-    if (!row)
-      fail(ErrorCode::unsupported, "this operator is not supported (opset {})",
-           opset_of(model_, node));
+    internal_check(row != nullptr, "operators are checked when a model is loaded");
     OpContext context(b_, *this, node, opset_of(model_, node), operands(node));
     define(node, row->function(context));
   } catch (const Error& error) {

@@ -7,8 +7,9 @@
 // the value is there. An If whose condition is known is replaced by the nodes of its branch.
 #pragma once
 
-#include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "ir/graph.h"
@@ -20,23 +21,36 @@
 namespace onrush {
 
 // Values by ONNX name in one scope (a graph, a loop body); lookups go on in the enclosing scope.
+// Names must outlive the environment: they are those of the model and of plans.
 class Environment {
  public:
   explicit Environment(const Environment* outer = nullptr) : outer_(outer) {}
-  void set(const std::string& name, Value value) { values_[name] = std::move(value); }
+  void set(std::string_view name, Value value) { entry(name) = std::move(value); }
+  void set(std::string_view name, const Tensor& tensor) { entry(name) = tensor; }
   // A value that is the same in every run, and may be compiled in.
-  void set_constant(const std::string& name, Tensor tensor) {
-    constants_[name] = std::move(tensor);
-  }
-  const Value* find(const std::string& name) const;            // null if absent
-  const Tensor* find_constant(const std::string& name) const;  // null where a value hides it
-  bool contains(const std::string& name) const { return find(name) || find_constant(name); }
+  void set_constant(std::string_view name, Tensor tensor) { constants_[name] = std::move(tensor); }
+  // Forgets the values, but keeps memory to set them again.
+  void clear();
+  const Value* find(std::string_view name) const;            // null if absent
+  const Tensor* find_constant(std::string_view name) const;  // null where a value hides it
+  bool contains(std::string_view name) const { return find(name) || find_constant(name); }
 
  private:
+  struct Entry {
+    Value value;
+    bool is_set = false;
+  };
+  Value& entry(std::string_view name);
+
   const Environment* outer_;
-  std::map<std::string, Value> values_;
-  std::map<std::string, Tensor> constants_;
+  std::unordered_map<std::string_view, Entry> values_;
+  std::unordered_map<std::string_view, Tensor> constants_;
 };
+
+// Structure, dtypes and ranks of a value.
+using Signature = std::vector<int>;
+Signature signature(const Value& value);
+bool has_signature(const Value& value, const Signature& signature);
 
 struct SegmentRequest {
   const onnx::Model* model = nullptr;
@@ -68,7 +82,7 @@ struct LoweredSegment {
   Graph graph;
   std::vector<ValuePath> inputs;  // of the graph, in order
   std::vector<ContentGuard> contents;
-  std::vector<std::pair<std::string, std::string>> signatures;  // of every value that was read
+  std::vector<std::pair<std::string, Signature>> signatures;  // of every value that was read
   std::vector<std::pair<std::string, Skeleton>> results;
   std::vector<NodePtr> rest;
 };
@@ -79,8 +93,6 @@ LoweredSegment lower(const SegmentRequest& request, const Environment& environme
 // Loop, Scan, SequenceMap: run by the session, their bodies as scopes of their own.
 bool is_loop(const onnx::Node& node);
 
-// Structure, dtypes and ranks as text: "f32/3", "seq(f32/2,f32/2)", "optional()".
-std::string signature(const Value& value);
 // The tensor at a path; the value must have the signature that the segment was lowered with.
 const Tensor& tensor_at(const Environment& environment, const ValuePath& path);
 

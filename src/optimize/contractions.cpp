@@ -215,8 +215,8 @@ Operand split_batch_axis(Builder& b, Operand operand, int axis, const Dims& exte
   for (Axes* axes : {&operand.batch, &operand.contract})
     for (int& other : *axes)
       if (other > axis) other += added;
-  const auto place = std::ranges::find(operand.batch, axis);
-  for (int i = added; i > 0; --i) operand.batch.insert(place + 1, axis + i);
+  const auto next = std::ranges::find(operand.batch, axis) - operand.batch.begin() + 1;
+  for (int i = added; i > 0; --i) operand.batch.insert(operand.batch.begin() + next, axis + i);
   return operand;
 }
 

@@ -9,30 +9,6 @@
 namespace onrush {
 namespace {
 
-bool all_constant(const Dims& dims) {
-  return std::ranges::all_of(dims, [](Dim dim) { return dim.is_constant(); });
-}
-
-// Whether no size in the attribute depends on the inputs.
-bool has_constant_sizes(const Attr& attr) {
-  return std::visit(
-      [](const auto& a) {
-        bool constant = true;
-        if constexpr (requires { a.shape; }) constant &= all_constant(a.shape);
-        if constexpr (requires { a.start; }) constant &= all_constant(a.start);
-        if constexpr (requires { a.low; }) constant &= all_constant(a.low);
-        if constexpr (requires { a.high; }) constant &= all_constant(a.high);
-        if constexpr (requires { a.limit; }) constant &= a.limit.is_constant();
-        return constant;
-      },
-      attr);
-}
-
-bool has_constant_sizes(const Node& node) {
-  const auto* type = std::get_if<TensorType>(&node.type);
-  return (!type || all_constant(type->shape)) && has_constant_sizes(node.attr);
-}
-
 bool is_number(DType dtype) {
   return is_float(dtype) || is_integer(dtype) || dtype == DType::boolean;
 }
@@ -49,16 +25,9 @@ std::optional<double> common_element(const Tensor& tensor) {
 }  // namespace
 
 Time NodeFacts::find_time(const Node& node) const {
-  switch (node.op) {
-    case Op::input:
-    case Op::random_bits:
-    case Op::call:
-    case Op::loop: return Time::run;
-    default: break;
-  }
-  Time time = node.op == Op::dims || !has_constant_sizes(node) ? Time::bind : Time::prepare;
-  for (NodeId operand : node.inputs) time = std::max(time, known_[operand.index].time);
-  return time;
+  Time operands = Time::prepare;
+  for (NodeId operand : node.inputs) operands = std::max(operands, known_[operand.index].time);
+  return time_of(node, operands);
 }
 
 std::optional<double> NodeFacts::find_splat(const Node& node) const {
@@ -102,21 +71,8 @@ double element_cost(const TensorType& type) {
   return count;
 }
 
-bool is_one(Dim dim) { return same(dim, 1); }
-bool is_zero(Dim dim) { return same(dim, 0); }
-
 bool contains(const Axes& axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
-}
-
-bool always_equal(Dim a, Dim b) {
-  if (a.is_unknown() || b.is_unknown()) return false;
-  return same(a, b) || prove(equal(a, b)) == true;
-}
-
-bool always_equal(const Dims& a, const Dims& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](Dim x, Dim y) { return always_equal(x, y); });
 }
 
 }  // namespace onrush

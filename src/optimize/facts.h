@@ -6,12 +6,9 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "ir/time.h"
 
 namespace onrush {
-
-// When a value can be known: once the weights are there, once the sizes of the inputs are, or in
-// each run.
-enum class Time : uint8_t { prepare, bind, run };
 
 // Larger constants are not searched for structure: that would read every weight of a model.
 inline constexpr size_t kMaxInspectedBytes = size_t{1} << 20;
@@ -50,11 +47,6 @@ Folder pass_folder();
 // Number of elements for the sizes at hand, as a cost: unknown sizes count as one.
 double element_cost(const TensorType& type);
 
-bool is_one(Dim dim);   // the constant 1
-bool is_zero(Dim dim);  // the constant 0
 bool contains(const Axes& axes, int axis);
-// `a` and `b` are equal for all sizes that the plan serves.
-bool always_equal(Dim a, Dim b);
-bool always_equal(const Dims& a, const Dims& b);
 
 }  // namespace onrush

@@ -11,7 +11,7 @@
 
 namespace onrush {
 
-// What a rule sees. References into b.graph() end with the next node that is made.
+// What a rule sees.
 class Rewriter {
  public:
   explicit Rewriter(const Graph& source);

@@ -27,7 +27,7 @@ class Placer {
          std::vector<Place> places)
       : schedule_(schedule), graph_(schedule.graph), steps_(steps), sizes_(sizes) {
     out_.places = std::move(places);
-    out_.workspaces.resize(steps.size());
+    out_.workspaces.assign(steps.size(), {Place::Kind::arena});  // one without bytes lies anywhere
   }
 
   Placement run(std::span<const int64_t> workspace_bytes) {

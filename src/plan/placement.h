@@ -27,7 +27,7 @@ struct Place {
 
 struct Placement {
   std::vector<Place> places;      // by node
-  std::vector<Place> workspaces;  // by step; none where the step needs no memory of its own
+  std::vector<Place> workspaces;  // by step; anywhere where the step needs no memory of its own
   int64_t arena_bytes = 0;
   int tensors = 0;
 };

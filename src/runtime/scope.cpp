@@ -48,8 +48,9 @@ bool shapes_match(const Graph& graph, const SizeTable& sizes, std::span<const Te
 }
 
 // Extents of all inputs and the elements that became dims: equal keys have equal bindings.
-std::vector<int64_t> size_key(const ShapeContext& shapes, std::span<const Tensor> inputs) {
-  std::vector<int64_t> key;
+void find_sizes(const ShapeContext& shapes, std::span<const Tensor> inputs,
+                std::vector<int64_t>& key) {
+  key.clear();
   for (const Tensor& input : inputs)
     key.insert(key.end(), input.shape().begin(), input.shape().end());
   for (const Symbol& symbol : shapes.symbols()) {
@@ -58,22 +59,27 @@ std::vector<int64_t> size_key(const ShapeContext& shapes, std::span<const Tensor
     if (symbol.source.index < tensor.count())
       key.push_back(load_i64(tensor.dtype(), tensor.data(), symbol.source.index));
   }
-  return key;
+}
+
+// Lets go of the bytes and keeps the memory of the shapes for the next run.
+void release(std::span<Tensor> tensors) {
+  static const Tensor nothing;
+  for (Tensor& tensor : tensors) tensor = nothing;
 }
 
 }  // namespace
 
 CompiledSegment::CompiledSegment(LoweredSegment segment, Backend& backend)
-    : segment_(std::move(segment)) {
+    : segment_(std::move(segment)), outputs_(segment_.graph.outputs.size()) {
   Graph interface = interface_of(segment_.graph);
   executable_ = backend.compile(std::move(segment_.graph));
   segment_.graph = std::move(interface);
 }
 
-std::vector<Tensor> CompiledSegment::inputs(const Environment& environment) const {
-  std::vector<Tensor> tensors;
-  for (const ValuePath& path : segment_.inputs) tensors.push_back(tensor_at(environment, path));
-  return tensors;
+void CompiledSegment::take_inputs(RunState& state, const Environment& environment) const {
+  state.inputs.resize(segment_.inputs.size());
+  for (size_t i = 0; i < segment_.inputs.size(); ++i)
+    state.inputs[i] = tensor_at(environment, segment_.inputs[i]);
 }
 
 bool CompiledSegment::contents_match(std::span<const Tensor> inputs) const {
@@ -90,29 +96,37 @@ bool CompiledSegment::contents_match(std::span<const Tensor> inputs) const {
   return true;
 }
 
-std::shared_ptr<const Binding> CompiledSegment::match(const Environment& environment,
+// mutex_ is held.
+std::shared_ptr<const Binding> CompiledSegment::known_binding(const std::vector<int64_t>& sizes) {
+  if (!bindings_.empty() && bindings_.front().first == sizes) return bindings_.front().second;
+  const auto found = by_sizes_.find(sizes);
+  if (found == by_sizes_.end()) return nullptr;
+  bindings_.splice(bindings_.begin(), bindings_, found->second);
+  return bindings_.front().second;
+}
+
+std::shared_ptr<const Binding> CompiledSegment::match(RunState& state,
+                                                      const Environment& environment,
                                                       size_t max_bindings) {
   for (const auto& [name, signature] : segment_.signatures) {
     const Value* value = environment.find(name);
-    if (!value || onrush::signature(*value) != signature) return nullptr;
+    if (!value || !has_signature(*value, signature)) return nullptr;
   }
-  const std::vector<Tensor> tensors = inputs(environment);
-  if (!contents_match(tensors)) return nullptr;
+  take_inputs(state, environment);
+  const std::span<const Tensor> inputs = state.inputs;
+  if (!contents_match(inputs)) return nullptr;
   const ShapeContext& shapes = *segment_.graph.shapes;
-  std::vector<int64_t> key = size_key(shapes, tensors);
+  find_sizes(shapes, inputs, state.sizes);
   const std::lock_guard lock(mutex_);
-  if (const auto found = by_sizes_.find(key); found != by_sizes_.end()) {
-    bindings_.splice(bindings_.begin(), bindings_, found->second);
-    return bindings_.front().second;
-  }
-  const std::vector<int64_t> symbols = symbol_values(shapes, tensors);
+  if (auto binding = known_binding(state.sizes)) return binding;
+  const std::vector<int64_t> symbols = symbol_values(shapes, inputs);
   if (symbols.size() != shapes.symbols().size()) return nullptr;
   SizeTable sizes = shapes.evaluate(symbols);
-  if (!shapes_match(segment_.graph, sizes, tensors)) return nullptr;
+  if (!shapes_match(segment_.graph, sizes, inputs)) return nullptr;
   for (const Guard& guard : shapes.guards())
     if (!sizes.holds(guard)) return nullptr;
-  bindings_.emplace_front(key, executable_->bind(std::move(sizes)));
-  by_sizes_[std::move(key)] = bindings_.begin();
+  bindings_.emplace_front(state.sizes, executable_->bind(std::move(sizes)));
+  by_sizes_[state.sizes] = bindings_.begin();
   if (bindings_.size() > max_bindings) {
     by_sizes_.erase(bindings_.back().first);
     bindings_.pop_back();
@@ -143,19 +157,27 @@ Value assemble(const Skeleton& skeleton, std::span<const Tensor> outputs) {
 
 void CompiledSegment::run(const Binding& binding, RunState& state, Environment& environment,
                           const Presets& presets) const {
-  std::vector<Tensor> preset;
+  state.outputs.resize(outputs_);
   for (const auto& [name, skeleton] : segment_.results) {
-    const auto found = presets.find(name);
-    if (found == presets.end() || skeleton.kind != Skeleton::Kind::tensor) continue;
-    preset.resize(std::max(preset.size(), static_cast<size_t>(skeleton.output) + 1));
-    preset[static_cast<size_t>(skeleton.output)] = found->second;
+    if (presets.empty() || skeleton.kind != Skeleton::Kind::tensor) continue;
+    if (const auto found = presets.find(name); found != presets.end())
+      state.outputs[static_cast<size_t>(skeleton.output)] = found->second;
   }
-  const std::vector<Tensor> outputs = binding.run(state, inputs(environment), preset);
+  binding.run(state, state.inputs, state.outputs);
   for (const auto& [name, skeleton] : segment_.results)
-    environment.set(name, assemble(skeleton, outputs));
+    if (skeleton.kind == Skeleton::Kind::tensor)
+      environment.set(name, state.outputs[static_cast<size_t>(skeleton.output)]);
+    else environment.set(name, assemble(skeleton, state.outputs));
+  release(state.inputs);
+  release(state.outputs);
 }
 
 // --- scopes
+
+struct Scope::Compiled {
+  std::unique_ptr<CompiledSegment> plan;
+  std::unique_ptr<Position> rest;
+};
 
 struct Scope::Position {
   std::vector<NodePtr> nodes;
@@ -163,10 +185,6 @@ struct Scope::Position {
   // Either the first node is a loop that is run here, and `next` follows ...
   std::unique_ptr<Position> next;
   // ... or a segment starts here, and each of its plans has what follows.
-  struct Compiled {
-    std::unique_ptr<CompiledSegment> plan;
-    std::unique_ptr<Position> rest;
-  };
   std::list<Compiled> plans;  // most recently used first
 };
 
@@ -186,14 +204,14 @@ std::unique_ptr<Scope::Position> Scope::position(std::vector<NodePtr> nodes) con
   return position;
 }
 
-CompiledSegment& Scope::plan_at(Position& position, const Environment& environment,
+Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Environment& environment,
                                 std::shared_ptr<const Binding>& binding) {
   const std::lock_guard lock(position.mutex);
   for (auto it = position.plans.begin(); it != position.plans.end(); ++it) {
-    binding = it->plan->match(environment, shared_.bindings_per_plan);
+    binding = it->plan->match(state, environment, shared_.bindings_per_plan);
     if (!binding) continue;
     position.plans.splice(position.plans.begin(), position.plans, it);
-    return *position.plans.front().plan;
+    return position.plans.front();
   }
   LoweredSegment segment = lower({shared_.model, position.nodes, outputs_}, environment);
   if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
@@ -202,9 +220,10 @@ CompiledSegment& Scope::plan_at(Position& position, const Environment& environme
   auto plan = std::make_unique<CompiledSegment>(std::move(segment), *shared_.backend);
   auto rest = this->position(plan->rest());
   position.plans.push_front({std::move(plan), std::move(rest)});
-  binding = position.plans.front().plan->match(environment, shared_.bindings_per_plan);
+  Compiled& compiled = position.plans.front();
+  binding = compiled.plan->match(state, environment, shared_.bindings_per_plan);
   internal_check(binding != nullptr, "a new plan matches the values it was made for");
-  return *position.plans.front().plan;
+  return compiled;
 }
 
 namespace {
@@ -231,14 +250,9 @@ void Scope::run(RunState& state, Environment& environment, const Presets& preset
       continue;
     }
     std::shared_ptr<const Binding> binding;
-    CompiledSegment& plan = plan_at(*at, environment, binding);
-    plan.run(*binding, state, environment, presets);
-    const std::lock_guard lock(at->mutex);
-    for (const Position::Compiled& compiled : at->plans)
-      if (compiled.plan.get() == &plan) {
-        at = compiled.rest.get();
-        break;
-      }
+    Compiled& compiled = plan_at(*at, state, environment, binding);
+    compiled.plan->run(*binding, state, environment, presets);
+    at = compiled.rest.get();
   }
 }
 

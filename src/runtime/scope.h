@@ -36,18 +36,23 @@ class CompiledSegment {
  public:
   CompiledSegment(LoweredSegment segment, Backend& backend);
 
-  // The binding for the environment's values, or null if a guard does not hold.
-  std::shared_ptr<const Binding> match(const Environment& environment, size_t max_bindings);
+  // The binding for the environment's values, or null if a guard does not hold. Leaves the
+  // segment's inputs in `state`.
+  std::shared_ptr<const Binding> match(RunState& state, const Environment& environment,
+                                       size_t max_bindings);
+  // Takes the inputs that match() left.
   void run(const Binding& binding, RunState& state, Environment& environment,
            const Presets& presets) const;
   const std::vector<NodePtr>& rest() const { return segment_.rest; }
   const Graph& graph() const { return segment_.graph; }
 
  private:
-  std::vector<Tensor> inputs(const Environment& environment) const;
+  void take_inputs(RunState& state, const Environment& environment) const;
   bool contents_match(std::span<const Tensor> inputs) const;
+  std::shared_ptr<const Binding> known_binding(const std::vector<int64_t>& sizes);
 
-  LoweredSegment segment_;  // its graph keeps inputs, outputs and shapes; nodes go to the backend
+  LoweredSegment segment_;  // its graph keeps inputs and shapes; nodes go to the backend
+  size_t outputs_;          // of the graph
   std::shared_ptr<const Executable> executable_;
   std::mutex mutex_;
   std::list<std::pair<std::vector<int64_t>, std::shared_ptr<const Binding>>>
@@ -69,9 +74,10 @@ class Scope {
 
  private:
   struct Position;
+  struct Compiled;
   std::unique_ptr<Position> position(std::vector<NodePtr> nodes) const;
-  CompiledSegment& plan_at(Position& position, const Environment& environment,
-                           std::shared_ptr<const Binding>& binding);
+  Compiled& plan_at(Position& position, RunState& state, const Environment& environment,
+                    std::shared_ptr<const Binding>& binding);
 
   ScopeShared& shared_;
   const onnx::Graph& graph_;

@@ -5,6 +5,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/reference/reference_backend.h"
 #include "base/check.h"
+#include "lower/check_operators.h"
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
 #include "runtime/session_impl.h"
@@ -72,7 +73,8 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
                              options.precision == Precision::bf16});
   if (const auto ordinal = cuda_ordinal(options.device))
     return make_cuda_backend(
-        {*ordinal, options.optimization_level > 0, options.precision, options.memory_limit});
+        {*ordinal, options.optimization_level > 0, options.precision, options.memory_limit,
+         options.cache_folder});
   fail(ErrorCode::invalid_argument,
        "unknown device '{}': use \"cpu\", \"cuda\", \"cuda:1\" ... or \"reference\"",
        options.device);
@@ -80,73 +82,110 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
 
 }  // namespace
 
+Arguments arguments_of(const onnx::Graph& graph) {
+  std::set<std::string> initialized;
+  for (const auto& initializer : graph.initializers) initialized.insert(initializer.name);
+  Arguments result;
+  for (const auto& input : graph.inputs)
+    (initialized.contains(input.name) ? result.overridable : result.inputs)
+        .push_back(argument(input));
+  for (const auto& output : graph.outputs) result.outputs.push_back(argument(output));
+  return result;
+}
+
 Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(std::move(model)) {
   onnx::inline_functions(model_);
+  check_operators(model_);
   backend_ = make_backend(options);
   shared_.model = &model_;
   shared_.backend = backend_.get();
-  std::set<std::string> initialized;
-  for (const auto& initializer : model_.graph.initializers) {
+  for (const auto& initializer : model_.graph.initializers)
     constants_.set_constant(initializer.name, initializer.tensor);
-    initialized.insert(initializer.name);
-  }
-  for (const auto& input : model_.graph.inputs)
-    (initialized.contains(input.name) ? overridable_ : inputs_).push_back(argument(input));
-  for (const auto& output : model_.graph.outputs) outputs_.push_back(argument(output));
+  arguments_ = arguments_of(model_.graph);
   for (const auto& [key, value] : model_.metadata) metadata_[key] = value;
   main_ = std::make_unique<Scope>(shared_, model_.graph);
 }
 
-void Session::Impl::check_input(const std::string& name, const Value& value) const {
-  const Argument* argument = find(inputs_, name);
-  if (!argument) argument = find(overridable_, name);
+const Argument& Session::Impl::check_input(const std::string& name, const Value& value) const {
+  const Argument* argument = find(arguments_.inputs, name);
+  if (!argument) argument = find(arguments_.overridable, name);
   if (!argument)
     fail(ErrorCode::invalid_argument, "the model has no input '{}'; it has {}", name,
-         names(inputs_));
-  if (argument->dtype == DType::undefined) return;
+         names(arguments_.inputs));
+  if (argument->dtype == DType::undefined) return *argument;
   if (!value.is_tensor()) fail(ErrorCode::invalid_argument, "input '{}' must be a tensor", name);
   const Tensor& tensor = value.tensor();
   if (tensor.dtype() != argument->dtype)
     fail(ErrorCode::invalid_argument, "input '{}' must have element type {}, not {}", name,
          onnx_name(argument->dtype), onnx_name(tensor.dtype()));
-  if (!argument->shape) return;
+  if (!argument->shape) return *argument;
   bool fits = argument->shape->size() == tensor.shape().size();
   for (size_t i = 0; fits && i < tensor.shape().size(); ++i)
     fits = !(*argument->shape)[i].value || *(*argument->shape)[i].value == tensor.shape()[i];
   if (!fits)
     fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", name,
          shape_text(*argument->shape), to_string(tensor.shape()));
+  return *argument;
 }
 
-std::vector<Value> Session::Impl::run(const NamedValues& inputs,
-                                      std::span<const std::string> outputs,
-                                      const RunOptions& options) {
-  Environment environment(&constants_);
-  for (const auto& [name, value] : inputs) {
-    check_input(name, value);
-    environment.set(name, value);
+// A context for the duration of one run.
+class Session::Impl::ContextOfRun {
+ public:
+  explicit ContextOfRun(Impl& session) : session_(session) {
+    const std::lock_guard lock(session_.mutex_);
+    if (session_.idle_.empty()) {
+      context_ = std::make_unique<Context>();
+      context_->environment = Environment(&session_.constants_);
+      return;
+    }
+    context_ = std::move(session_.idle_.back());
+    session_.idle_.pop_back();
   }
-  for (const Argument& input : inputs_)
+  ~ContextOfRun() {
+    context_->environment.clear();
+    // What a run that failed has left.
+    for (std::vector<Tensor>* tensors : {&context_->state.inputs, &context_->state.outputs})
+      for (Tensor& tensor : *tensors)
+        if (tensor) tensor = {};
+    const std::lock_guard lock(session_.mutex_);
+    session_.idle_.push_back(std::move(context_));
+  }
+  ContextOfRun(const ContextOfRun&) = delete;
+  ContextOfRun& operator=(const ContextOfRun&) = delete;
+  Context* operator->() const { return context_.get(); }
+
+ private:
+  Impl& session_;
+  std::unique_ptr<Context> context_;
+};
+
+void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> outputs,
+                        const RunOptions& options, std::vector<Value>& results) {
+  const ContextOfRun context(*this);
+  Environment& environment = context->environment;
+  for (const auto& [name, value] : inputs) {
+    const Argument& argument = check_input(name, value);
+    if (value.is_tensor()) environment.set(argument.name, value.tensor());
+    else environment.set(argument.name, value);
+  }
+  for (const Argument& input : arguments_.inputs)
     if (!inputs.contains(input.name) && !input.type.starts_with("optional"))
       fail(ErrorCode::invalid_argument, "input '{}' of type {} is missing", input.name, input.type);
     else if (!inputs.contains(input.name)) environment.set(input.name, Optional{});
   for (const std::string& name : outputs)
-    if (!find(outputs_, name))
+    if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
-           names(outputs_));
-  RunState state{options.cancel};
-  main_->run(state, environment, options.outputs);
-  std::vector<Value> results;
-  const auto collect = [&](const std::string& name) {
+           names(arguments_.outputs));
+  context->state.cancel = options.cancel;
+  main_->run(context->state, environment, options.outputs);
+  const auto collect = [&](const std::string& name, Value& result) {
     const Value* value = environment.find(name);
-    if (value) results.push_back(*value);
-    else results.emplace_back(*environment.find_constant(name));
+    if (value) result = *value;
+    else result = *environment.find_constant(name);
   };
-  if (outputs.empty())
-    for (const Argument& output : outputs_) collect(output.name);
-  else
-    for (const std::string& name : outputs) collect(name);
-  return results;
+  results.resize(outputs.empty() ? arguments_.outputs.size() : outputs.size());
+  for (size_t i = 0; i < results.size(); ++i)
+    collect(outputs.empty() ? arguments_.outputs[i].name : outputs[i], results[i]);
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -167,7 +206,13 @@ const std::map<std::string, std::string>& Session::metadata() const { return imp
 
 std::vector<Value> Session::run(const NamedValues& inputs, std::span<const std::string> outputs,
                                 const RunOptions& options) const {
-  return impl_->run(inputs, outputs, options);
+  std::vector<Value> results;
+  impl_->run(inputs, outputs, options, results);
+  return results;
+}
+void Session::run(const NamedValues& inputs, std::span<const std::string> outputs,
+                  const RunOptions& options, std::vector<Value>& results) const {
+  impl_->run(inputs, outputs, options, results);
 }
 
 const char* version() { return ONRUSH_VERSION; }

@@ -7,30 +7,45 @@
 
 namespace onrush {
 
+// What a model takes and gives. Inputs that have a default, an initializer of the same name, are
+// `overridable`.
+struct Arguments {
+  std::vector<Argument> inputs, outputs, overridable;
+};
+Arguments arguments_of(const onnx::Graph& graph);
+
 class Session::Impl {
  public:
   Impl(onnx::Model model, const SessionOptions& options);
 
-  std::vector<Value> run(const NamedValues& inputs, std::span<const std::string> outputs,
-                         const RunOptions& options);
-  const std::vector<Argument>& inputs() const { return inputs_; }
-  const std::vector<Argument>& outputs() const { return outputs_; }
-  // Inputs that have a default: an initializer of the same name.
-  const std::vector<Argument>& overridable_initializers() const { return overridable_; }
+  void run(const NamedValues& inputs, std::span<const std::string> outputs,
+           const RunOptions& options, std::vector<Value>& results);
+  const std::vector<Argument>& inputs() const { return arguments_.inputs; }
+  const std::vector<Argument>& outputs() const { return arguments_.outputs; }
+  const std::vector<Argument>& overridable_initializers() const { return arguments_.overridable; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const onnx::Model& model() const { return model_; }
   const Scope& main_scope() const { return *main_; }
 
  private:
-  void check_input(const std::string& name, const Value& value) const;
+  // What a run works with, kept for the next one.
+  struct Context {
+    RunState state;
+    Environment environment;
+  };
+  class ContextOfRun;
+
+  const Argument& check_input(const std::string& name, const Value& value) const;
 
   onnx::Model model_;
   std::unique_ptr<Backend> backend_;
   ScopeShared shared_;
   std::unique_ptr<Scope> main_;
   Environment constants_;
-  std::vector<Argument> inputs_, outputs_, overridable_;
+  Arguments arguments_;
   std::map<std::string, std::string> metadata_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Context>> idle_;
 };
 
 }  // namespace onrush

@@ -2,6 +2,7 @@
 // where and what, never with a crash.
 #include "cli/npy.h"
 #include "support.h"
+#include <onrush/session.h>
 
 namespace onrush::cli {
 namespace {
@@ -70,9 +71,29 @@ TEST_F(BadModel, unknown_operator) {
   const onnx::Model model = onnx::model(
       onnx::graph({"x"}, {onnx::named("odd", node("Frobnicate", {"x"}, {"y"}))}, {"y"}));
   expect_failure(1, {"run", folder_.write("bad.onnx", model), "--shape", "x=1"},
-                 {"bad.onnx", "node 'odd' (Frobnicate)", "not supported"});
+                 {"bad.onnx", "node 'odd' (Frobnicate)", "no operator 'Frobnicate'", "opset"});
   expect_failure(1, {"plan", folder_.write("bad.onnx", model), "--shape", "x=1"},
                  {"node 'odd' (Frobnicate)"});
+}
+
+// An operator is asked for where the model is loaded, also if no run would reach it.
+TEST_F(BadModel, unsupported_operator_in_a_branch) {
+  const onnx::Graph decode =
+      onnx::graph({}, {onnx::named("deep", node("ImageDecoder", {"x"}, {"picture"}))}, {"picture"});
+  const onnx::Graph keep = onnx::graph({}, {node("Identity", {"x"}, {"same"})}, {"same"});
+  const onnx::Model model = onnx::model(onnx::graph(
+      {"x"},
+      {node("If", {"x"}, {"y"},
+            {onnx::subgraph("then_branch", keep), onnx::subgraph("else_branch", decode)})},
+      {"y"}));
+  const std::string bytes = onnx::encode(model);
+  try {
+    Session::load(std::as_bytes(std::span(bytes)));
+    FAIL() << "the model was loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("node 'deep' (ImageDecoder)"), std::string::npos);
+  }
 }
 
 TEST_F(BadModel, newer_opset_and_unknown_domain) {
@@ -82,6 +103,8 @@ TEST_F(BadModel, newer_opset_and_unknown_domain) {
   model = increment();
   model.graph.nodes[0].domain = "com.example";
   expect_refused(model, {"com.example"});
+  model.opset_import.emplace_back("com.example", 1);
+  expect_run_fails(model, {"com.example", "function of the model"});
 }
 
 TEST_F(BadModel, wrong_attribute) {

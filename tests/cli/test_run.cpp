@@ -10,7 +10,7 @@ using onnx::node;
 
 TEST(Program, help_and_version_succeed) {
   expect_output({"--version"}, {"onrush ", "."});
-  expect_output({"--help"}, {"run", "inspect", "plan"});
+  expect_output({"--help"}, {"run", "inspect", "plan", "doctor", "cache"});
   for (const char* command : {"run", "inspect", "plan"})
     expect_output({command, "--help"}, {"MODEL"});
   expect_output({"run", "--help"}, {"--input", "--shape", "--output-dir", "--repeat", "--threads"});
@@ -26,6 +26,7 @@ TEST(Program, wrong_usage_exits_with_2) {
   expect_failure(2, {"run", "m.onnx", "--threads", "-2"}, {"--threads"});
   expect_failure(2, {"run", "m.onnx", "--device", "abacus"}, {"abacus"});
   expect_failure(2, {"run", "m.onnx", "--opt", "7"}, {"--opt"});
+  expect_failure(2, {"run", "m.onnx", "--precision", "fp8"}, {"--precision"});
   expect_failure(2, {"run", "m.onnx", "--memory-limit", "lots"}, {"--memory-limit"});
   expect_failure(2, {"run", "m.onnx", "--input", "x"}, {"--input 'x'"});
   expect_failure(2, {"run", "m.onnx", "--shape", "x=1,2"}, {"--shape 'x=1,2'"});
@@ -45,6 +46,27 @@ TEST_F(Run, random_inputs_need_no_options) {
 
 TEST_F(Run, options_may_precede_the_model) {
   expect_output({"run", "--shape", "x=2x3", "--input", "x=random:4", model_}, {"y: float [2,3]"});
+}
+
+// Bfloat16 keeps 8 bits: results differ from those of fp32, but little. Without the instructions
+// it is an error.
+TEST_F(Run, precision) {
+  const std::string model = folder_.write("matmul.onnx", matmul(64));
+  const auto result = [&](const std::string& precision) {
+    const std::string out = folder_.path(precision + ".npz");
+    const Result run = onrush({"run", model, "--precision", precision, "--output", out});
+    if (run.exit_code != 0) return expect_text(run.err, "bfloat16"), Tensor();
+    return NpzFile(out).read("y");
+  };
+  const Tensor exact = result("fp32"), rounded = result("bf16");
+  ASSERT_TRUE(exact);
+  if (!rounded) return;
+  double difference = 0;
+  for (size_t i = 0; i < 64; ++i)
+    difference = std::max<double>(
+        difference, std::abs(rounded.as<float>()[i] - exact.as<float>()[i]) / exact.as<float>()[i]);
+  EXPECT_GT(difference, 1e-7);
+  EXPECT_LT(difference, 2e-2);
 }
 
 TEST_F(Run, arrays_go_in_and_come_out) {

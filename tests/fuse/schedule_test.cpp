@@ -83,6 +83,14 @@ TEST_F(Fusion, WorkOnWeightsIsPrepared) {
   EXPECT_EQ(kinds(schedule(b.matmul(x, w))), "pointwise' contraction");
 }
 
+TEST_F(Fusion, ASliceOfWeightsThatSizesPlaceIsNotPrepared) {
+  const Dim n = symbol(5);
+  const NodeId x = b.input("x", {DType::f32, {n, 8}});
+  const NodeId part = b.mul(b.slice_axis(weight({64, 8}), 0, n, 1), weight({8}));
+  for (const Group& group : schedule(b.matmul(x, b.transpose(part, {1, 0}))).groups)
+    EXPECT_EQ(group.time, Time::run);
+}
+
 TEST_F(Fusion, AHeadSplitBehindAProductIsAStore) {
   const Dim n = symbol(5);
   const NodeId x = b.input("x", {DType::f32, {n, 32}});

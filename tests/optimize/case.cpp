@@ -76,32 +76,55 @@ NodeId Case::x(Dims shape, double low, double high) {
 
 NodeId Case::weight(Shape shape) { return constant(random(DType::f32, std::move(shape), -1, 1)); }
 
-void Case::compare(const Graph& before, const Graph& after, int64_t growth) {
-  std::vector<int64_t> values;
-  for (const Symbol& symbol : before.shapes->symbols()) values.push_back(symbol.value + growth);
-  const SizeTable sizes = before.shapes->evaluate(values);
+void Case::compare(const Graph& graph, const Computation& compute,
+                   std::span<const int64_t> values) {
+  const SizeTable sizes = graph.shapes->evaluate(values);
   const auto holds = [&](const Guard& guard) { return sizes.holds(guard); };
-  if (!std::ranges::all_of(before.shapes->guards(), holds)) return;
+  if (!std::ranges::all_of(graph.shapes->guards(), holds)) return;
   std::vector<Tensor> inputs;
   for (const Feed& feed : feeds_) {
     Shape shape;
     for (Dim dim : feed.type.shape) shape.push_back(sizes(dim));
     inputs.push_back(random(feed.type.dtype, std::move(shape), feed.low, feed.high));
   }
-  const std::vector<Tensor> expected = evaluate(before, inputs, sizes);
-  const std::vector<Tensor> results = evaluate(after, inputs, sizes);
-  ASSERT_EQ(expected.size(), results.size());
-  for (size_t i = 0; i < expected.size(); ++i) expect_close(expected[i], results[i]);
+  const std::vector<Tensor> expected = evaluate(graph, inputs, sizes);
+  std::vector<Tensor> results;
+  EXPECT_NO_THROW(results = compute(inputs, sizes));
+  EXPECT_EQ(expected.size(), results.size());
+  for (size_t i = 0; i < results.size(); ++i) expect_close(expected[i], results[i]);
+  if (testing::Test::HasFailure())
+    ADD_FAILURE() << "sizes " << to_string(values) << "\n" << to_string(graph);
+}
+
+void Case::check(const std::vector<NodeId>& outputs, const Compile& compile) {
+  for (NodeId y : outputs) output("y", y);
+  const Graph graph = finish();
+  verify(graph, Stage::lowered);
+  Computation compute;
+  EXPECT_NO_THROW(compute = compile(graph)) << to_string(graph);
+  if (!compute) return;
+  std::vector<int64_t> sizes;
+  for (const Symbol& symbol : graph.shapes->symbols()) sizes.push_back(symbol.value);
+  compare(graph, compute, sizes);
+  if (sizes.empty()) return;
+  for (int64_t& size : sizes) size += 3;
+  compare(graph, compute, sizes);
+  constexpr int64_t kSizes[] = {0, 1, 2, 3, 5, 7};
+  for (int i = 0; i < 4; ++i) {
+    for (int64_t& size : sizes) size = kSizes[generator_() % std::size(kSizes)];
+    compare(graph, compute, sizes);
+  }
 }
 
 Graph Case::run(const std::vector<NodeId>& outputs, PassFunction pass) {
-  for (NodeId y : outputs) output("y", y);
-  const Graph before = finish();
-  verify(before, Stage::lowered);
-  Graph after = pass(before, {});
-  verify(after, Stage::optimized);
-  compare(before, after, 0);
-  if (!before.shapes->symbols().empty()) compare(before, after, 3);
+  Graph after;
+  check(outputs, [&](const Graph& graph) {
+    after = pass(graph, {});
+    verify(after, Stage::optimized);
+    return [&](std::span<const Tensor> inputs, const SizeTable& sizes) {
+      return evaluate(after, inputs, sizes);
+    };
+  });
   return after;
 }
 

@@ -1,7 +1,9 @@
 // A small graph, a pass over it, and the check that both compute the same.
 #pragma once
 
+#include <functional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,10 @@ std::string expression(const Graph& graph);
 class Case : public Builder {
  public:
   using PassFunction = Graph (*)(const Graph&, const OptimizeOptions&);
+  // Computes a graph's outputs by other means than evaluate().
+  using Computation =
+      std::function<std::vector<Tensor>(std::span<const Tensor> inputs, const SizeTable& sizes)>;
+  using Compile = std::function<Computation(const Graph&)>;
 
   Case() : Builder(pass_folder()) {}
 
@@ -28,13 +34,17 @@ class Case : public Builder {
   // A constant with random elements.
   NodeId weight(Shape shape);
   // A size of an input that the graph is general in.
-  Dim size(const char* name, int64_t value) { return shapes().symbol(name, {}, value, 1); }
+  Dim size(const char* name, int64_t value, int64_t low = 1) {
+    return shapes().symbol(name, {}, value, low);
+  }
 
-  // The graph of output `y`, optimized; evaluates both graphs, for the sizes at hand and for others
-  // that meet the guards, and expects equal results.
-  Graph run(NodeId y, PassFunction pass);
-  // The same for several outputs, and as text.
+  // Evaluates the graph of these outputs and what `compile` makes of it, for the sizes at hand,
+  // larger ones, 0, 1 and primes, if they meet the guards, and expects equal results.
+  void check(const std::vector<NodeId>& outputs, const Compile& compile);
+
+  // Checks a pass, and gives its graph, or that as text.
   Graph run(const std::vector<NodeId>& outputs, PassFunction pass);
+  Graph run(NodeId y, PassFunction pass);
   std::string text(NodeId y, PassFunction pass) { return expression(run(y, pass)); }
 
  private:
@@ -44,8 +54,8 @@ class Case : public Builder {
   };
 
   Tensor random(DType dtype, Shape shape, double low, double high);
-  // With every free size larger by `growth`.
-  void compare(const Graph& before, const Graph& after, int64_t growth);
+  // For one set of sizes, if they meet the guards.
+  void compare(const Graph& graph, const Computation& compute, std::span<const int64_t> sizes);
 
   std::vector<Feed> feeds_;
   std::mt19937 generator_{7};

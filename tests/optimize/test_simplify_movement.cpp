@@ -60,6 +60,15 @@ TEST(Movement, ReshapeComesAfterElementwise) {
             "exp(add(x, w[1,1,6]))");
 }
 
+// A size that a guard leaves 1 is repeated along like the number 1.
+TEST(Movement, ReshapeCrossesABroadcastOfASizeThatIsOne) {
+  Case c;
+  const Dim n = c.size("n", 1), h = c.size("h", 1), w = c.size("w", 3);
+  const NodeId x = c.x({ceildiv(n, 2), w});
+  const NodeId twice = c.broadcast(c.unsqueeze(c.x({h, w}), {1}), {h, 2, w});
+  c.run(c.add(x, c.exp(c.reshape(twice, {2 * h, w}))), simplify);
+}
+
 TEST(Movement, AxesMoveBeforeTheyMerge) {
   Case c;  // heads and batch as one axis, as bmm wants them
   const NodeId x = c.x({5, 2, 12});

@@ -23,15 +23,13 @@ class ShapesOnly final : public Backend {
       bound->sizes_ = std::move(sizes);
       return bound;
     }
-    std::vector<Tensor> run(RunState&, std::span<const Tensor>,
-                            std::span<const Tensor>) const override {
-      std::vector<Tensor> outputs;
-      for (const GraphOutput& output : graph_.outputs) {
+    void run(RunState&, std::span<const Tensor>, std::span<Tensor> outputs) const override {
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        const NodeId node = graph_.outputs[i].node;
         Shape shape;
-        for (Dim dim : graph_.shape(output.node)) shape.push_back(sizes_(dim));
-        outputs.emplace_back(graph_.dtype(output.node), shape);
+        for (Dim dim : graph_.shape(node)) shape.push_back(sizes_(dim));
+        outputs[i] = Tensor(graph_.dtype(node), shape);
       }
-      return outputs;
     }
 
    private:

@@ -213,11 +213,9 @@ TEST(SessionErrors, NameTheInput) {
 }
 
 TEST(SessionErrors, NameTheNode) {
-  const Session s = session(typed_graph({info("x", DType::f32, {any("n")})},
-                                        {named("odd", node("Frobnicate", {"x"}, {"y"}))}, {"y"}));
-  expect_error(ErrorCode::unsupported, "node 'odd' (Frobnicate)", [&] {
-    s.run({{"x", floats({1}, {1})}});
-  });
+  const Graph graph = typed_graph({info("x", DType::f32, {any("n")})},
+                                  {named("odd", node("Frobnicate", {"x"}, {"y"}))}, {"y"});
+  expect_error(ErrorCode::invalid_model, "node 'odd' (Frobnicate)", [&] { session(graph); });
 }
 
 TEST(SessionErrors, ReportAnIndexOutOfRangeAndGoOn) {
@@ -229,6 +227,25 @@ TEST(SessionErrors, ReportAnIndexOutOfRangeAndGoOn) {
     s.run({{"x", x}, {"i", ints({100}, std::vector<int64_t>(100, 7))}});
   });
   EXPECT_EQ(to_floats(s.run({{"x", x}, {"i", ints({1}, {2})}})[0]), (std::vector<float>{3}));
+}
+
+// Memory given for an output must fit it, whether a kernel writes it or it is an input or a weight.
+TEST_P(Sessions, RefuseMemoryThatDoesNotFit) {
+  Graph g = typed_graph({info("x", DType::f32, {any("n")})},
+                        {node("Neg", {"x"}, {"kernel"}), node("Identity", {"x"}, {"input"}),
+                         node("Identity", {"w"}, {"weight"}), node("NonZero", {"x"}, {"host"})},
+                        {"kernel", "input", "weight", "host"});
+  g.initializers = {{"w", floats({2}, {1, 2})}};
+  const Session s = session(g, options());
+  const Tensor x = floats({2}, {1, 1});
+  for (const char* name : {"kernel", "input", "weight", "host"}) {
+    RunOptions run;
+    run.outputs[name] = Tensor(DType::f32, {3});
+    expect_error(ErrorCode::invalid_argument, std::string("output '") + name + "'", [&] {
+      s.run({{"x", x}}, {}, run);
+    });
+  }
+  EXPECT_EQ(to_floats(s.run({{"x", x}})[0]), (std::vector<float>{-1, -1}));
 }
 
 TEST(SessionErrors, RespectTheMemoryLimit) {

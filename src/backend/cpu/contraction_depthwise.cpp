@@ -75,9 +75,14 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
                  channels,
                  -std::numeric_limits<float>::infinity(),
                  std::numeric_limits<float>::infinity()};
-  // A step along the row moves as far as a step along the window: neighbours share their taps.
-  if (!lhs.axes[kK].empty() &&
-      load.address.stride[static_cast<size_t>(lhs.axes[kK].back())] == step)
+  // A step along the row moves as far as a step along the window, in memory and in the image:
+  // neighbours share their taps. (Where the image is one pixel wide, the row runs along its height
+  // or along the batch.)
+  const auto slides = [&](const ConcreteAffine& a) {
+    return a.stride[static_cast<size_t>(lhs.axes[kK].back())] == along_row(a);
+  };
+  if (!lhs.axes[kK].empty() && slides(load.address) &&
+      std::ranges::all_of(load.bounds, [&](const ConcreteBound& b) { return slides(b.index); }))
     r.sliding_columns = static_cast<int>(lhs.inner_extent(kK));
   std::array<int64_t, kMaxAxes> index{};
   const int out_axes = epilogue.kernel.axes().count;

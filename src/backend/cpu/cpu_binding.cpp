@@ -1,7 +1,7 @@
 #include "backend/cpu/cpu_binding.h"
 
-#include <algorithm>
-#include <map>
+#include <cstring>
+#include <mutex>
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/tile_kernel.h"
@@ -12,15 +12,31 @@
 namespace onrush::cpu {
 namespace {
 
+// A range of the binding's pointers.
+struct Pointers {
+  size_t begin = 0, end = 0;
+};
+
 // A step at concrete sizes.
 struct BoundStep {
   const Step* step = nullptr;
+  Pointers pointers;  // of all its buffers
   std::vector<TileKernel> loops;
-  std::vector<std::vector<Place>> loop_buffers;  // by kernel
+  std::vector<Pointers> loop_buffers;  // by kernel
   std::unique_ptr<ContractionKernel> contraction;
-  std::vector<Place> lhs, rhs, epilogue;
+  Pointers lhs, rhs, epilogue;
   const Tensor* packed = nullptr;  // the right operand, if it is known
   Place workspace;                 // where it is packed in every run, if not
+};
+
+// What one run works with; kept for further runs.
+struct Frame {
+  std::span<const Tensor> inputs;
+  std::span<Tensor> outputs;
+  std::vector<Tensor> tensors;  // results of host steps
+  Tensor memory;                // the arena
+  std::vector<void*> pointers;  // by CpuBinding::pointer_places_
+  char* arena() const { return static_cast<char*>(memory.data()); }
 };
 
 class CpuBinding final : public Binding {
@@ -35,8 +51,8 @@ class CpuBinding final : public Binding {
     for (BoundStep& step : steps_) resolve(step);
   }
 
-  std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
-                          std::span<const Tensor> preset) const override;
+  void run(RunState& state, std::span<const Tensor> inputs,
+           std::span<Tensor> outputs) const override;
 
   // The outputs of the last group, for prepared values.
   std::vector<Tensor> run_group() const;
@@ -44,22 +60,17 @@ class CpuBinding final : public Binding {
  private:
   const Graph& graph() const { return executable_.graph(); }
 
-  // What one run works with.
-  struct Frame {
-    std::span<const Tensor> inputs;
-    std::vector<Tensor> outputs;
-    std::vector<Tensor> tensors;  // results of host steps
-    char* arena = nullptr;
-  };
-
   void place_sources();
   void bind(const Step& step, const Tensor* packed);
   void place_results(std::span<const Step* const> steps);
   void resolve(BoundStep& step);
-  std::vector<Place> resolve(const Loops& loops) const;
+  Pointers resolve(const Loops& loops);
+  std::unique_ptr<Frame> make_frame() const;
+  std::unique_ptr<Frame> take_frame() const;
   void* address(const Place& place, const Frame& frame) const;
-  std::vector<void*> addresses(const std::vector<Place>& places, const Frame& frame) const;
   Tensor tensor(NodeId node, const Frame& frame) const;
+  bool is_written(size_t output) const;  // by a step
+  void prepare_outputs(Frame& frame) const;
   void execute(const BoundStep& step, Frame& frame) const;
   void execute_host(NodeId id, Frame& frame) const;
   void copy_output(size_t index, Frame& frame) const;
@@ -67,18 +78,15 @@ class CpuBinding final : public Binding {
   std::shared_ptr<const CpuExecutable> owner_;  // keeps executable_ alive; null while it is made
   const CpuExecutable& executable_;
   SizeTable sizes_;
-  std::vector<Place> places_;  // by node
-  std::vector<Tensor> dims_;   // values of dims nodes
+  std::vector<Place> places_;          // by node
+  std::vector<Tensor> dims_;           // values of dims nodes
+  std::vector<Place> pointer_places_;  // of all buffers of all kernels, in the order of the steps
+  std::vector<Shape> output_shapes_;   // but for results of host steps
   std::vector<BoundStep> steps_;
   int tensors_ = 0;
   int64_t arena_bytes_ = 0;
-  // Arenas of past runs, for the next ones.
-  struct Arena {
-    explicit Arena(int64_t bytes) : memory(DType::u8, {bytes}) {}
-    Tensor memory;
-  };
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Arena>> idle_;
+  mutable std::vector<std::unique_ptr<Frame>> idle_;
 };
 
 // --- binding
@@ -120,18 +128,25 @@ void CpuBinding::place_results(std::span<const Step* const> steps) {
   arena_bytes_ = placement.arena_bytes;
   tensors_ = placement.tensors;
   for (size_t i = 0; i < steps_.size(); ++i) steps_[i].workspace = placement.workspaces[i];
+  for (const GraphOutput& output : graph().outputs) {
+    const bool by_host = places_[output.node.index].kind == Place::Kind::tensor;
+    output_shapes_.push_back(by_host ? Shape()
+                                     : concrete_shape(graph().shape(output.node), sizes_));
+  }
 }
 
-std::vector<Place> CpuBinding::resolve(const Loops& loops) const {
-  std::vector<Place> places;
+Pointers CpuBinding::resolve(const Loops& loops) {
+  const size_t begin = pointer_places_.size();
   for (const LoopBuffer& buffer : loops.buffers) {
-    places.push_back(places_[buffer.node.index]);
-    internal_check(places.back().kind != Place::Kind::none, "a kernel's buffer has a place");
+    pointer_places_.push_back(places_[buffer.node.index]);
+    internal_check(pointer_places_.back().kind != Place::Kind::none,
+                   "a kernel's buffer has a place");
   }
-  return places;
+  return {begin, pointer_places_.size()};
 }
 
 void CpuBinding::resolve(BoundStep& bound) {
+  const size_t begin = pointer_places_.size();
   if (const auto* loops = std::get_if<std::vector<Loops>>(&bound.step->kernel))
     for (const Loops& kernel : *loops) bound.loop_buffers.push_back(resolve(kernel));
   if (const auto* c = std::get_if<Contraction>(&bound.step->kernel)) {
@@ -139,6 +154,7 @@ void CpuBinding::resolve(BoundStep& bound) {
     bound.rhs = resolve(c->rhs);
     bound.epilogue = resolve(c->epilogue);
   }
+  bound.pointers = {begin, pointer_places_.size()};
 }
 
 // --- running
@@ -149,18 +165,36 @@ void* CpuBinding::address(const Place& place, const Frame& frame) const {
     case Place::Kind::input: return frame.inputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::output: return frame.outputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::tensor: return frame.tensors[static_cast<size_t>(place.index)].data();
-    case Place::Kind::arena: return frame.arena + place.offset;
+    case Place::Kind::arena: return frame.arena() + place.offset;
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
 }
 
-std::vector<void*> CpuBinding::addresses(const std::vector<Place>& places,
-                                         const Frame& frame) const {
-  std::vector<void*> result;
-  result.reserve(places.size());
-  for (const Place& place : places) result.push_back(address(place, frame));
-  return result;
+std::unique_ptr<Frame> CpuBinding::make_frame() const {
+  const size_t limit = executable_.shared().limit;
+  if (limit && static_cast<size_t>(arena_bytes_) + executable_.shared().weights.bytes() > limit)
+    fail(ErrorCode::out_of_memory,
+         "a run needs {} bytes of scratch memory beside {} bytes of weights, above the session's "
+         "limit of {}",
+         arena_bytes_, executable_.shared().weights.bytes(), limit);
+  auto frame = std::make_unique<Frame>();
+  frame->memory = Tensor(DType::u8, {arena_bytes_});
+  frame->tensors.resize(static_cast<size_t>(tensors_));
+  frame->pointers.resize(pointer_places_.size());
+  return frame;
+}
+
+std::unique_ptr<Frame> CpuBinding::take_frame() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto frame = std::move(idle_.back());
+      idle_.pop_back();
+      return frame;
+    }
+  }
+  return make_frame();
 }
 
 Tensor CpuBinding::tensor(NodeId node, const Frame& frame) const {
@@ -188,91 +222,91 @@ void CpuBinding::execute_host(NodeId id, Frame& frame) const {
 void CpuBinding::execute(const BoundStep& step, Frame& frame) const {
   ThreadPool& pool = executable_.shared().pool;
   if (const auto* host = std::get_if<NodeId>(&step.step->kernel)) return execute_host(*host, frame);
+  for (size_t i = step.pointers.begin; i < step.pointers.end; ++i)
+    frame.pointers[i] = address(pointer_places_[i], frame);
+  const auto buffers = [&](Pointers range) { return frame.pointers.data() + range.begin; };
   if (step.contraction) {
     void* packed = step.packed ? step.packed->data() : address(step.workspace, frame);
-    if (!step.packed) step.contraction->pack_rhs(pool, addresses(step.rhs, frame).data(), packed);
-    step.contraction->run(pool, addresses(step.lhs, frame).data(), packed,
-                          addresses(step.epilogue, frame).data());
+    if (!step.packed) step.contraction->pack_rhs(pool, buffers(step.rhs), packed);
+    step.contraction->run(pool, buffers(step.lhs), packed, buffers(step.epilogue));
     return;
   }
-  for (size_t i = 0; i < step.loops.size(); ++i) {
-    const std::vector<void*> buffers = addresses(step.loop_buffers[i], frame);
+  for (size_t i = 0; i < step.loops.size(); ++i)
     pool.run(step.loops[i].tasks(),
-             [&](int64_t task) { step.loops[i].run_task(task, buffers.data()); });
+             [&](int64_t task) { step.loops[i].run_task(task, buffers(step.loop_buffers[i])); });
+}
+
+bool CpuBinding::is_written(size_t output) const {
+  const Place& place = places_[graph().outputs[output].node.index];
+  return place.kind == Place::Kind::output && place.index == static_cast<int>(output);
+}
+
+void CpuBinding::prepare_outputs(Frame& frame) const {
+  for (size_t i = 0; i < frame.outputs.size(); ++i) {
+    if (!is_written(i)) continue;
+    const DType dtype = graph().dtype(graph().outputs[i].node);
+    if (frame.outputs[i])
+      check_given(graph().outputs[i].name, frame.outputs[i], dtype, output_shapes_[i]);
+    else frame.outputs[i] = Tensor(dtype, output_shapes_[i]);
   }
 }
 
-// An output that no step writes: an input, a weight, or another output's value.
+// An output that no kernel writes: an input, a weight, another output's value, or a host step's.
 void CpuBinding::copy_output(size_t index, Frame& frame) const {
   const NodeId node = graph().outputs[index].node;
-  const Tensor from = tensor(node, frame);
+  const std::string& name = graph().outputs[index].name;
+  const Place& place = places_[node.index];
   Tensor& to = frame.outputs[index];
-  if (!to) {
-    if (places_[node.index].kind == Place::Kind::tensor) return void(to = from);
-    to = Tensor(from.dtype(), from.shape());
+  if (place.kind == Place::Kind::tensor || place.kind == Place::Kind::input) {
+    const Tensor& from = place.kind == Place::Kind::input
+                             ? frame.inputs[static_cast<size_t>(place.index)]
+                             : frame.tensors[static_cast<size_t>(place.index)];
+    if (!to && place.kind == Place::Kind::tensor) return void(to = from);
+    if (!to) to = Tensor(from.dtype(), from.shape());
+    check_given(name, to, from.dtype(), from.shape());
+    return copy_elements(from, to);
   }
-  copy_elements(from, to);
+  if (const Tensor& known = executable_.prepared(node); known && known.dtype() == DType::string) {
+    if (!to) to = Tensor(known.dtype(), known.shape());
+    check_given(name, to, known.dtype(), known.shape());
+    return copy_elements(known, to);
+  }
+  const DType dtype = graph().dtype(node);
+  if (!to) to = Tensor(dtype, output_shapes_[index]);
+  check_given(name, to, dtype, output_shapes_[index]);
+  if (to.count()) std::memcpy(to.data(), address(place, frame), to.bytes());
 }
 
-std::vector<Tensor> CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
-                                    std::span<const Tensor> preset) const {
-  std::unique_ptr<Arena> arena;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      arena = std::move(idle_.back());
-      idle_.pop_back();
-    }
-  }
-  const size_t limit = executable_.shared().limit;
-  if (limit && static_cast<size_t>(arena_bytes_) + executable_.shared().weights.bytes() > limit)
-    fail(ErrorCode::out_of_memory,
-         "a run needs {} bytes of scratch memory beside {} bytes of weights, above the session's "
-         "limit of {}",
-         arena_bytes_, executable_.shared().weights.bytes(), limit);
-  if (!arena) arena = std::make_unique<Arena>(arena_bytes_);
-  Frame frame{inputs, {}, {}, static_cast<char*>(arena->memory.data())};
-  frame.tensors.resize(static_cast<size_t>(tensors_));
-  frame.outputs.assign(preset.begin(), preset.end());
-  frame.outputs.resize(graph().outputs.size());
-  for (size_t i = 0; i < graph().outputs.size(); ++i) {
-    const NodeId node = graph().outputs[i].node;
-    const Place& place = places_[node.index];
-    const bool written = place.kind == Place::Kind::output && place.index == static_cast<int>(i);
-    if (!written) continue;
-    const TensorType& type = graph().type(node);
-    Shape shape = concrete_shape(type.shape, sizes_);
-    if (!frame.outputs[i]) frame.outputs[i] = Tensor(type.dtype, std::move(shape));
-    else if (frame.outputs[i].dtype() != type.dtype || frame.outputs[i].shape() != shape)
-      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
-           graph().outputs[i].name, name(type.dtype), to_string(shape),
-           name(frame.outputs[i].dtype()), to_string(frame.outputs[i].shape()));
-  }
+void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
+                     std::span<Tensor> outputs) const {
+  std::unique_ptr<Frame> frame = take_frame();
+  frame->inputs = inputs;
+  frame->outputs = outputs;
+  prepare_outputs(*frame);
   for (const BoundStep& step : steps_) {
     state.check_cancelled();
-    execute(step, frame);
+    execute(step, *frame);
   }
-  for (size_t i = 0; i < graph().outputs.size(); ++i) {
-    const Place& place = places_[graph().outputs[i].node.index];
-    if (place.kind != Place::Kind::output || place.index != static_cast<int>(i))
-      copy_output(i, frame);
-  }
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (!is_written(i)) copy_output(i, *frame);
+  for (Tensor& tensor : frame->tensors) tensor = {};
   const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(arena));
-  return std::move(frame.outputs);
+  idle_.push_back(std::move(frame));
 }
 
 std::vector<Tensor> CpuBinding::run_group() const {
-  const Tensor memory(DType::u8, {arena_bytes_});
-  Frame frame{{}, {}, {}, static_cast<char*>(memory.data())};
+  Frame frame;
+  frame.memory = Tensor(DType::u8, {arena_bytes_});
   frame.tensors.resize(static_cast<size_t>(tensors_));
-  frame.outputs.resize(graph().outputs.size());
+  frame.pointers.resize(pointer_places_.size());
+  std::vector<Tensor> outputs(graph().outputs.size());
+  frame.outputs = outputs;
   std::vector<Tensor> results;
   for (NodeId output : steps_[0].step->group->outputs) {
     const Place& place = places_[output.index];
     if (place.kind != Place::Kind::output) continue;
     const TensorType& type = graph().type(output);
-    frame.outputs[static_cast<size_t>(place.index)] =
+    outputs[static_cast<size_t>(place.index)] =
         Tensor(type.dtype, concrete_shape(type.shape, sizes_));
   }
   execute(steps_[0], frame);

@@ -70,7 +70,7 @@ std::shared_ptr<ThreadPool::Job> ThreadPool::fresh_job() {
   return jobs_.back();
 }
 
-void ThreadPool::run(int64_t tasks, const std::function<void(int64_t)>& work) {
+void ThreadPool::run(int64_t tasks, Work work) {
   const std::unique_lock callers(callers_, std::try_to_lock);
   if (tasks <= 1 || workers_.empty() || !callers.owns_lock()) {
     for (int64_t task = 0; task < tasks; ++task) work(task);

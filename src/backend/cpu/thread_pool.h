@@ -5,13 +5,26 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace onrush::cpu {
+
+// What is called with the number of a task. Refers to a callable, which must live as long.
+class Work {
+ public:
+  template <class F>
+  Work(const F& work)  // NOLINT: implicit by intent
+      : object_(&work),
+        call_([](const void* f, int64_t task) { (*static_cast<const F*>(f))(task); }) {}
+  void operator()(int64_t task) const { call_(object_, task); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, int64_t);
+};
 
 // `threads` workers, the calling thread among them. Thread safe: one caller at a time gets the
 // workers; another that comes meanwhile does its work alone. A worker that the system has not
@@ -27,12 +40,12 @@ class ThreadPool {
 
   // Calls work(task) for every task in [0, tasks), each once, in any order, on several threads.
   // An exception of a task is rethrown here, after all tasks that had begun have ended.
-  void run(int64_t tasks, const std::function<void(int64_t)>& work);
+  void run(int64_t tasks, Work work);
 
  private:
   // One call of run. `work` may be called while a task is taken from `next` below `tasks`.
   struct Job {
-    const std::function<void(int64_t)>* work = nullptr;
+    const Work* work = nullptr;
     int64_t tasks = 0;
     std::atomic<int64_t> next{0};
     std::atomic<int64_t> done{0};

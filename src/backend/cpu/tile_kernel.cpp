@@ -12,6 +12,7 @@
 namespace onrush::cpu {
 namespace {
 
+constexpr int kNoAxis = -2;
 constexpr int64_t kMaxRowInOneTile = 8192;  // longer rows are reduced in chunks
 
 int64_t scalar_bits(Compute type, double f, int64_t i) {
@@ -89,7 +90,7 @@ class Binder {
   const Loops& loops_;
   const SizeTable& sizes_;
   std::unique_ptr<TileKernel::Impl> out_;
-  std::vector<int> merged_;              // original axis -> axis
+  std::vector<int> merged_;              // original axis -> axis, or kNoAxis
   std::vector<ConcreteAffine> address_;  // every affine of the kernel, in a fixed order
   size_t next_address_ = 0;
   std::vector<int> value_of_;  // body position -> program position
@@ -146,9 +147,9 @@ void Binder::merge_axes(int column) {
       ++i;
       continue;
     }
-    // The inner axis stands for both.
+    // The inner axis stands for both; nothing varies along an axis of extent 1.
     if (!one) axes.extent[b] *= axes.extent[a];
-    for (int& axis : merged_) axis = axis > i ? axis - 1 : axis;
+    for (int& axis : merged_) axis = one && axis == i ? kNoAxis : axis > i ? axis - 1 : axis;
     for (size_t k = a; k + 1 < static_cast<size_t>(axes.count); ++k) {
       axes.extent[k] = axes.extent[k + 1];
       axes.kind[k] = axes.kind[k + 1];
@@ -240,6 +241,7 @@ Spread Binder::spread_of(uint64_t original_axes) const {
   for (size_t i = 0; i < loops_.axes.size(); ++i) {
     if (!(original_axes >> i & 1)) continue;
     const int axis = merged_[i];
+    if (axis == kNoAxis) continue;
     if (axis == out_->column) return Spread::full;
     row = row ||
           std::find(out_->row_axes.begin(), out_->row_axes.end(), axis) != out_->row_axes.end();

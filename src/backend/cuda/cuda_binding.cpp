@@ -69,8 +69,8 @@ class CudaBinding final : public Binding {
     bind_steps(steps);
   }
 
-  std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
-                          std::span<const Tensor> preset) const override;
+  void run(RunState& state, std::span<const Tensor> inputs,
+           std::span<Tensor> outputs) const override;
   std::vector<Tensor> run_group() const;
 
  private:
@@ -94,7 +94,7 @@ class CudaBinding final : public Binding {
   void bind_steps(const std::vector<const CudaStep*>& steps);
   bool is_wide(const CudaKernel& kernel) const;
 
-  Addresses addresses(std::span<const Tensor> inputs, std::span<const Tensor> preset,
+  Addresses addresses(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
                       const Frame& frame) const;
   CUdeviceptr address(NodeId node, const Frame& frame, const Values& values) const;
   void send_inputs(Frame& frame, const Values& values) const;
@@ -106,8 +106,7 @@ class CudaBinding final : public Binding {
   void replay(Frame& frame, Values& values) const;
   void record(Frame& frame, Values& values) const;
   Tensor host_value(NodeId node, const Frame& frame, const Values& values) const;
-  std::vector<Tensor> results(Frame& frame, const Values& values,
-                              std::span<const Tensor> preset) const;
+  void finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const;
   std::unique_ptr<Frame> take_frame() const;
 
   std::shared_ptr<const CudaExecutable> owner_;
@@ -234,7 +233,7 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
 
 // Inputs and outputs that lie on the device, aligned, are used in place; others have a copy in the
 // frame.
-Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const Tensor> preset,
+Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
                                  const Frame& frame) const {
   const auto in_place = [&](const Tensor& tensor) {
     return tensor && tensor.device().kind == Device::Kind::cuda &&
@@ -246,8 +245,8 @@ Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const
                          ? device_address(inputs[i].data())
                          : frame.memory.pointer() + input_offsets_[i]);
   for (size_t i = 0; i < graph().outputs.size(); ++i)
-    result.push_back(i < preset.size() && in_place(preset[i])
-                         ? device_address(preset[i].data())
+    result.push_back(i < outputs.size() && in_place(outputs[i])
+                         ? device_address(outputs[i].data())
                          : frame.memory.pointer() + output_offsets_[i]);
   return result;
 }
@@ -422,11 +421,11 @@ std::unique_ptr<Frame> CudaBinding::take_frame() const {
   return frame;
 }
 
-std::vector<Tensor> CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
-                                     std::span<const Tensor> preset) const {
+void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
+                      std::span<Tensor> outputs) const {
   const ContextScope scope(*context());
   std::unique_ptr<Frame> frame = take_frame();
-  Values values{inputs, addresses(inputs, preset, *frame),
+  Values values{inputs, addresses(inputs, outputs, *frame),
                 std::vector<Tensor>(static_cast<size_t>(results_))};
   state.check_cancelled();
   send_inputs(*frame, values);
@@ -443,17 +442,14 @@ std::vector<Tensor> CudaBinding::run(RunState& state, std::span<const Tensor> in
     }
   }
   ++frame->runs;
-  std::vector<Tensor> outputs = results(*frame, values, preset);
+  finish(*frame, values, outputs);
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(frame));
-  return outputs;
 }
 
-// Waits for the run and gives its outputs: in the caller's memory where there is some, else on the
-// host.
-std::vector<Tensor> CudaBinding::results(Frame& frame, const Values& values,
-                                         std::span<const Tensor> preset) const {
-  const size_t count = graph().outputs.size();
+// Waits for the run and sets its outputs: in the caller's memory where there is some, else new on
+// the host.
+void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const {
   const auto staging = [&](size_t i) { return frame.host.data() + host_output_offsets_[i]; };
   // Outputs that kernels wrote; the others are known to the host, or have a size that only it
   // knows.
@@ -461,19 +457,14 @@ std::vector<Tensor> CudaBinding::results(Frame& frame, const Values& values,
     const Place::Kind kind = places_[node.index].kind;
     return bytes(node) > 0 && (kind == Place::Kind::output || kind == Place::Kind::arena);
   };
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
     const NodeId node = graph().outputs[i].node;
-    if (i < preset.size() && preset[i] &&
-        (preset[i].dtype() != type(node).dtype ||
-         (known_size(node) && preset[i].shape() != shape(node))))
-      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
-           graph().outputs[i].name, name(type(node).dtype), onrush::to_string(shape(node)),
-           name(preset[i].dtype()), onrush::to_string(preset[i].shape()));
     if (!on_device(node)) continue;
+    if (outputs[i]) check_given(graph().outputs[i].name, outputs[i], type(node).dtype, shape(node));
     const CUdeviceptr from = address(node, frame, values);
-    if (i < preset.size() && preset[i] && preset[i].device().kind == Device::Kind::cuda) {
-      if (device_address(preset[i].data()) != from)
-        copy_on_device(device_address(preset[i].data()), from, bytes(node), frame.stream);
+    if (outputs[i] && outputs[i].device().kind == Device::Kind::cuda) {
+      if (device_address(outputs[i].data()) != from)
+        copy_on_device(device_address(outputs[i].data()), from, bytes(node), frame.stream);
     } else {
       copy_to_host(staging(i), from, bytes(node), frame.stream);
     }
@@ -483,37 +474,30 @@ std::vector<Tensor> CudaBinding::results(Frame& frame, const Values& values,
   frame.stream.synchronize();
   if (*error) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
 
-  std::vector<Tensor> outputs;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
     const NodeId node = graph().outputs[i].node;
-    Tensor target = i < preset.size() ? preset[i] : Tensor();
+    Tensor& target = outputs[i];
     if (on_device(node)) {
       if (!target) target = Tensor(type(node).dtype, shape(node));
       if (target.device().kind == Device::Kind::cpu)
         std::memcpy(target.data(), staging(i), bytes(node));
-      outputs.push_back(std::move(target));
       continue;
     }
     // Results of host steps are new; neither an input's memory nor a weight's is given away.
     const Tensor result = host_value(node, frame, values);
     if (!target && places_[node.index].kind == Place::Kind::tensor) {
-      outputs.push_back(result);
+      target = result;
       continue;
     }
     if (!target) target = Tensor(result.dtype(), result.shape());
-    if (target.shape() != result.shape())
-      fail(ErrorCode::invalid_argument, "the memory given for output '{}' must be {}{}, not {}{}",
-           graph().outputs[i].name, name(result.dtype()), onrush::to_string(result.shape()),
-           name(target.dtype()), onrush::to_string(target.shape()));
+    check_given(graph().outputs[i].name, target, result.dtype(), result.shape());
     if (target.device().kind == Device::Kind::cuda) {
       copy_to_device(device_address(target.data()), result.data(), result.bytes(), frame.stream);
       frame.stream.synchronize();
     } else {
       copy_elements(result, target);
     }
-    outputs.push_back(std::move(target));
   }
-  return outputs;
 }
 
 std::vector<Tensor> CudaBinding::run_group() const {

@@ -13,18 +13,16 @@ class ReferenceBinding final : public Binding {
   ReferenceBinding(std::shared_ptr<const Graph> graph, SizeTable sizes)
       : graph_(std::move(graph)), sizes_(std::move(sizes)) {}
 
-  std::vector<Tensor> run(RunState& state, std::span<const Tensor> inputs,
-                          std::span<const Tensor> preset) const override {
+  void run(RunState& state, std::span<const Tensor> inputs,
+           std::span<Tensor> outputs) const override {
     state.check_cancelled();
-    std::vector<Tensor> outputs = evaluate(*graph_, inputs, sizes_);
+    const std::vector<Tensor> results = evaluate(*graph_, inputs, sizes_);
     // The evaluator shares memory between values, and with the graph's constants; callers do not.
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const bool given = i < preset.size() && preset[i];
-      Tensor own = given ? preset[i] : Tensor(outputs[i].dtype(), outputs[i].shape());
-      copy_elements(outputs[i], own);
-      outputs[i] = std::move(own);
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (!outputs[i]) outputs[i] = Tensor(results[i].dtype(), results[i].shape());
+      check_given(graph_->outputs[i].name, outputs[i], results[i].dtype(), results[i].shape());
+      copy_elements(results[i], outputs[i]);
     }
-    return outputs;
   }
 
  private:
@@ -52,11 +50,6 @@ class ReferenceBackend final : public Backend {
 };
 
 }  // namespace
-
-void RunState::check_cancelled() const {
-  if (cancel && cancel->load(std::memory_order_relaxed))
-    fail(ErrorCode::cancelled, "the run was cancelled by its caller");
-}
 
 std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
 
