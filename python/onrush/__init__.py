@@ -9,6 +9,7 @@ from . import ort
 from ._core import version as __version__
 from .errors import Error
 from .ort import *  # noqa: F403
+from .profile import Profile
 from .session import Argument, Session
 
-__all__ = ["Argument", "Error", "Session", "__version__", *ort.__all__]
+__all__ = ["Argument", "Error", "Profile", "Session", "__version__", *ort.__all__]

@@ -38,9 +38,9 @@ class IOBinding {
     results_.clear();
   }
 
-  void run(const CancelFlag* cancel) {
+  void run(const CancelFlag* cancel, Profile* profile) {
     if (names_.empty()) fail(ErrorCode::invalid_argument, "no output is bound");
-    results_ = session_.run(inputs_, names_, cancel, buffers_);
+    results_ = session_.run(inputs_, names_, {cancel, profile}, buffers_);
     for (size_t i = 0; i < names_.size(); ++i)
       if (const auto buffer = buffers_.find(names_[i]); buffer != buffers_.end())
         results_[i] = delivered(results_[i], buffer->second, names_[i]);
@@ -84,7 +84,7 @@ void bind_io_binding(nb::module_& module) {
       .def("bind_ortvalue_output", &IOBinding::bind_ortvalue_output, "name"_a, "value"_a)
       .def("clear_binding_inputs", &IOBinding::clear_inputs)
       .def("clear_binding_outputs", &IOBinding::clear_outputs)
-      .def("run", &IOBinding::run, "cancel"_a = nb::none())
+      .def("run", &IOBinding::run, "cancel"_a = nb::none(), "profile"_a = nb::none())
       .def("get_outputs", &IOBinding::outputs);
 }
 

@@ -6,6 +6,7 @@
 #include <nanobind/stl/unordered_map.h>
 #include <nanobind/stl/vector.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "arrays.h"
 #include "base/check.h"
@@ -21,6 +22,14 @@ std::atomic<int> process_generation{0};
 
 void count_forks() {
   pthread_atfork(nullptr, nullptr, [] { ++process_generation; });
+}
+
+// Runs the handlers of signals that have come; true if one raised an exception, which is then set.
+// Python handles signals on the main thread only.
+bool interrupted() {
+  if (gettid() != getpid()) return false;
+  const nb::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() < 0;
 }
 
 onnx::Model load(nb::handle source, const onnx::LoadOptions& options) {
@@ -105,6 +114,23 @@ nb::list described(const std::vector<Argument>& arguments) {
   return result;
 }
 
+// Kind, name, and ONNX nodes.
+nb::tuple described(const ProfiledStep& step) {
+  return nb::make_tuple(step.kind, step.name, nb::tuple(nb::cast(step.nodes)));
+}
+
+// Of each plan so far: the conditions that sizes must meet, and the steps.
+nb::list plans(const PySession& self) {
+  nb::list result;
+  for (const CompiledSegment* plan : self.impl().main_scope().plans()) {
+    nb::list guards, steps;
+    for (const Guard& guard : plan->graph().shapes->guards()) guards.append(to_string(guard));
+    for (const auto& step : plan->executable().profiled_steps()) steps.append(described(*step));
+    result.append(nb::make_tuple(std::move(guards), std::move(steps)));
+  }
+  return result;
+}
+
 nb::dict model_info(const PySession& self) {
   const onnx::Model& model = self.impl().model();
   nb::dict info;
@@ -117,22 +143,40 @@ nb::dict model_info(const PySession& self) {
   return info;
 }
 
-nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel) {
+nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel,
+             Profile* profile) {
   nb::list results;
-  for (const Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+  for (const Value& value : self.run(self.values(feed), output_names(outputs), {cancel, profile}))
     results.append(object_from_value(value));
   return results;
 }
 
 nb::list run_values(const PySession& self, nb::handle feed, nb::handle outputs,
-                    const CancelFlag* cancel) {
+                    const CancelFlag* cancel, Profile* profile) {
   nb::list results;
-  for (Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+  for (Value& value : self.run(self.values(feed), output_names(outputs), {cancel, profile}))
     results.append(OrtValue(std::move(value)));
   return results;
 }
 
 }  // namespace
+
+void Profile::add(RunProfile run) {
+  const std::lock_guard lock(mutex_);
+  runs_.push_back({std::move(run), gettid()});
+}
+
+nb::list Profile::runs() const {
+  const std::lock_guard lock(mutex_);
+  nb::list runs;
+  for (const auto& [profile, thread] : runs_) {
+    nb::list events;
+    for (const auto& [step, start, duration] : profile.events)
+      events.append(nb::make_tuple(described(*step), start, duration));
+    runs.append(nb::make_tuple(thread, profile.start_ns, profile.duration_ns, std::move(events)));
+  }
+  return runs;
+}
 
 PySession::PySession(nb::handle source, const LoadOptions& options)
     : process_generation_(process_generation) {
@@ -175,15 +219,26 @@ NamedValues PySession::values(nb::handle feed) const {
 }
 
 std::vector<Value> PySession::run(const NamedValues& inputs,
-                                  const std::vector<std::string>& outputs, const CancelFlag* cancel,
+                                  const std::vector<std::string>& outputs, const RunExtras& extras,
                                   const std::map<std::string, Tensor>& buffers) const {
   check_process();
-  const nb::gil_scoped_release release;
-  const RunOptions options{cancel ? &cancel->requested : nullptr, buffers};
-  std::vector<Value> results;
-  impl_->run(inputs, outputs, options, results);
-  for (Value& result : results) result = detached(result, inputs);
-  return results;
+  RunProfile profile;
+  RunOptions options;
+  options.cancel = extras.cancel ? &extras.cancel->requested : nullptr;
+  options.interrupted = &interrupted;
+  options.outputs = buffers;
+  options.profile = extras.profile ? &profile : nullptr;
+  try {
+    const nb::gil_scoped_release release;
+    std::vector<Value> results;
+    impl_->run(inputs, outputs, options, results);
+    for (Value& result : results) result = detached(result, inputs);
+    if (extras.profile) extras.profile->add(std::move(profile));
+    return results;
+  } catch (const Error&) {
+    if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
+    throw;
+  }
 }
 
 std::vector<std::string> output_names(nb::handle names) {
@@ -204,6 +259,8 @@ void bind_session(nb::module_& module) {
       .def_prop_rw(
           "requested", [](const CancelFlag& self) { return self.requested.load(); },
           [](CancelFlag& self, bool requested) { self.requested = requested; });
+
+  nb::class_<Profile>(module, "Profile").def(nb::init<>()).def("runs", &Profile::runs);
 
   nb::class_<PySession>(module, "Session")
       .def(
@@ -232,9 +289,11 @@ void bind_session(nb::module_& module) {
           [](const PySession& self) { return described(self.impl().overridable_initializers()); })
       .def_prop_ro("metadata", [](const PySession& self) { return self.impl().metadata(); })
       .def_prop_ro("model_info", &model_info)
-      .def("run", &run, "feed"_a.none(), "outputs"_a = nb::none(), "cancel"_a = nb::none())
+      .def("plans", &plans)
+      .def("run", &run, "feed"_a.none(), "outputs"_a = nb::none(), "cancel"_a = nb::none(),
+           "profile"_a = nb::none())
       .def("run_values", &run_values, "feed"_a.none(), "outputs"_a = nb::none(),
-           "cancel"_a = nb::none());
+           "cancel"_a = nb::none(), "profile"_a = nb::none());
 }
 
 }  // namespace onrush::python

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <nanobind/nanobind.h>
 #include <string>
 #include <unordered_map>
@@ -17,6 +18,28 @@ namespace nb = nanobind;
 // A request to stop runs; may be set and read from any thread.
 struct CancelFlag {
   std::atomic<bool> requested{false};
+};
+
+// Where the time of runs went; thread safe.
+class Profile {
+ public:
+  void add(RunProfile run);
+  // (thread, start, duration, [(kind, name, nodes, start, duration)]) of each run; times in ns.
+  nb::list runs() const;
+
+ private:
+  struct Run {
+    RunProfile profile;
+    int64_t thread;  // the system's number of it
+  };
+  mutable std::mutex mutex_;
+  std::vector<Run> runs_;
+};
+
+// What a run may be given beside inputs; each may be null.
+struct RunExtras {
+  const CancelFlag* cancel = nullptr;
+  Profile* profile = nullptr;
 };
 
 // How a model is loaded.
@@ -38,7 +61,7 @@ class PySession {
 
   // The values of `outputs` (empty: all), none of which shares memory with `inputs`.
   std::vector<Value> run(const NamedValues& inputs, const std::vector<std::string>& outputs,
-                         const CancelFlag* cancel,
+                         const RunExtras& extras,
                          const std::map<std::string, Tensor>& buffers = {}) const;
 
   const Session::Impl& impl() const { return *impl_; }

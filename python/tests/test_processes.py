@@ -74,6 +74,44 @@ def test_cancelling_a_task_stops_its_run():
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.parametrize("kind", ["session", "ort", "binding"])
+def test_keyboard_interrupt_stops_a_run(kind):
+    session = onrush.InferenceSession(models.LOOP)
+    binding = session.io_binding()
+    for name, array in LONG.items():
+        binding.bind_cpu_input(name, array)
+    binding.bind_output("y")
+    runs = {
+        "session": lambda: onrush.Session(models.LOOP).run(LONG),
+        "ort": lambda: session.run(None, LONG),
+        "binding": lambda: session.run_with_iobinding(binding),
+    }
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runs[kind]()
+    assert time.monotonic() - begin < 10
+    y = session.run(None, {"n": np.array(1), "x": LONG["x"]})[0]  # the session goes on working
+    np.testing.assert_allclose(y, np.sin(LONG["x"]), rtol=1e-6)
+
+
+def test_handlers_of_signals_run_during_a_run():
+    """A handler that raises nothing lets the run go on; here it then asks it to stop."""
+    options = onrush.RunOptions()
+
+    def handle(number, frame):
+        options.terminate = True
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(onrush.ort.errors.Fail, match="terminate"):
+            onrush.InferenceSession(models.LOOP).run(None, LONG, options)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def in_child(function):
     """The exit status of a forked child that calls ``function``."""
     child = os.fork()

@@ -120,8 +120,10 @@ class IOBinding:
         self._buffers.clear()
         self._names.clear()
 
-    def _run(self, cancel: _core.CancelFlag | None) -> None:
+    def _run(
+        self, cancel: _core.CancelFlag | None, profile: _core.Profile | None = None
+    ) -> None:
         try:
-            self._iobinding.run(cancel)
+            self._iobinding.run(cancel, profile)
         except Error as error:
             raise RuntimeError(f"Error in execution: {error}") from None

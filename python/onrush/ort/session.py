@@ -171,7 +171,9 @@ class Session:
         """Write the profile and return the file's name; "" if profiling is not enabled."""
         profiler, self._profiler = self._profiler, None
         self._set_entry_points()
-        return profiler.write(self._sess_options.profile_file_prefix) if profiler else ""
+        if profiler is None:
+            return ""
+        return profiler.write(self._sess_options.profile_file_prefix, self._providers[0])
 
     def get_profiling_start_time_ns(self) -> int:
         """Comparable with time.monotonic_ns(); 0 if profiling is not enabled."""
@@ -191,14 +193,11 @@ class Session:
         note_once("tuning results of onnxruntime have no effect in Onrush")
 
     def _set_entry_points(self) -> None:
-        self._run = self._timed("model_run", self._sess.run)
-        self._run_values = self._timed("model_run", self._sess.run_values)
-        self._run_binding = self._timed("model_run", IOBinding._run)
-
-    def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        return (
-            functools.partial(self._profiler.timed, name, function) if self._profiler else function
-        )
+        calls = self._sess.run, self._sess.run_values, IOBinding._run
+        if self._profiler:
+            profile = self._profiler.profile._core
+            calls = tuple(functools.partial(call, profile=profile) for call in calls)
+        self._run, self._run_values, self._run_binding = calls
 
     def _check_inputs(self, feed: Mapping[str, Any]) -> None:
         given = list(feed.keys())
@@ -289,8 +288,11 @@ class InferenceSession(Session):
             "initializers": options._initializers,
         }
         model = self._model_path if self._model_bytes is None else self._model_bytes
+        load = _core.Session
+        if self._profiler:
+            load = functools.partial(self._profiler.timed_loading, load)
         try:
-            self._sess = self._timed("session_initialization", _core.Session)(model, **settings)
+            self._sess = load(model, **settings)
         except Error as error:
             raise load_error(error) from None
         self._set_entry_points()
