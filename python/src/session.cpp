@@ -143,10 +143,19 @@ nb::dict model_info(const PySession& self) {
   return info;
 }
 
+// The values of one run that is given no memory for its results.
+std::vector<Value> run_once(const PySession& self, nb::handle feed, nb::handle outputs,
+                            const CancelFlag* cancel, Profile* profile) {
+  RunOptions options;
+  std::vector<Value> results;
+  self.run(self.values(feed), output_names(outputs), options, cancel, profile, results);
+  return results;
+}
+
 nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel,
              Profile* profile) {
   nb::list results;
-  for (const Value& value : self.run(self.values(feed), output_names(outputs), {cancel, profile}))
+  for (const Value& value : run_once(self, feed, outputs, cancel, profile))
     results.append(object_from_value(value));
   return results;
 }
@@ -154,7 +163,7 @@ nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const C
 nb::list run_values(const PySession& self, nb::handle feed, nb::handle outputs,
                     const CancelFlag* cancel, Profile* profile) {
   nb::list results;
-  for (Value& value : self.run(self.values(feed), output_names(outputs), {cancel, profile}))
+  for (Value& value : run_once(self, feed, outputs, cancel, profile))
     results.append(OrtValue(std::move(value)));
   return results;
 }
@@ -218,23 +227,19 @@ NamedValues PySession::values(nb::handle feed) const {
   return values;
 }
 
-std::vector<Value> PySession::run(const NamedValues& inputs,
-                                  const std::vector<std::string>& outputs, const RunExtras& extras,
-                                  const std::map<std::string, Tensor>& buffers) const {
+void PySession::run(const NamedValues& inputs, const std::vector<std::string>& outputs,
+                    RunOptions& options, const CancelFlag* cancel, Profile* profile,
+                    std::vector<Value>& results) const {
   check_process();
-  RunProfile profile;
-  RunOptions options;
-  options.cancel = extras.cancel ? &extras.cancel->requested : nullptr;
+  RunProfile times;
+  options.cancel = cancel ? &cancel->requested : nullptr;
   options.interrupted = &interrupted;
-  options.outputs = buffers;
-  options.profile = extras.profile ? &profile : nullptr;
+  options.profile = profile ? &times : nullptr;
   try {
     const nb::gil_scoped_release release;
-    std::vector<Value> results;
     impl_->run(inputs, outputs, options, results);
-    for (Value& result : results) result = detached(result, inputs);
-    if (extras.profile) extras.profile->add(std::move(profile));
-    return results;
+    for (Value& result : results) detach(result, inputs);
+    if (profile) profile->add(std::move(times));
   } catch (const Error&) {
     if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
     throw;

@@ -36,12 +36,6 @@ class Profile {
   std::vector<Run> runs_;
 };
 
-// What a run may be given beside inputs; each may be null.
-struct RunExtras {
-  const CancelFlag* cancel = nullptr;
-  Profile* profile = nullptr;
-};
-
 // How a model is loaded.
 struct LoadOptions {
   onrush::SessionOptions session;
@@ -59,10 +53,11 @@ class PySession {
   NamedValues values(nb::handle feed) const;
   Value value(const std::string& input, nb::handle object) const;
 
-  // The values of `outputs` (empty: all), none of which shares memory with `inputs`.
-  std::vector<Value> run(const NamedValues& inputs, const std::vector<std::string>& outputs,
-                         const RunExtras& extras,
-                         const std::map<std::string, Tensor>& buffers = {}) const;
+  // The values of `outputs` (empty: all) into `results`, none of which shares memory with `inputs`.
+  // `options` say where outputs go; the rest of them is set here. `cancel` and `profile` may be
+  // null.
+  void run(const NamedValues& inputs, const std::vector<std::string>& outputs, RunOptions& options,
+           const CancelFlag* cancel, Profile* profile, std::vector<Value>& results) const;
 
   const Session::Impl& impl() const { return *impl_; }
 
