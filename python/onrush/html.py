@@ -48,7 +48,12 @@ def times(profile: Profile) -> dict[Step, float]:
 def arguments(shown: Session) -> str:
     def rows(role: str, listed: Iterable[Argument]) -> list[tuple[str, str, str, str]]:
         return [
-            (cell(role), cell(a.name), cell(a.type), cell("?" if a.shape is None else list(a.shape)))
+            (
+                cell(role),
+                cell(a.name),
+                cell(a.type),
+                cell("?" if a.shape is None else list(a.shape)),
+            )
             for a in listed
         ]
 
@@ -64,13 +69,13 @@ def one_plan(plan: Plan, number_: int, milliseconds: dict[Step, float]) -> str:
     rows = []
     for step in plan.steps:
         time = milliseconds.get(step)
-        rows.append(((number("" if time is None else f"{time:.3f}"),) if timed else ()) + cells(step))
+        rows.append(
+            ((number("" if time is None else f"{time:.3f}"),) if timed else ()) + cells(step)
+        )
     whole = sum(milliseconds.get(step, 0) for step in plan.steps)
     summary = f"Plan {number_}: {len(plan.steps)} steps" + (f", {whole:.3f} ms" if timed else "")
     shown = "open" if len(plan.steps) <= 40 else ""
-    return (
-        f"<details {shown}><summary>{summary}</summary>{condition}{table(head, rows)}</details>"
-    )
+    return f"<details {shown}><summary>{summary}</summary>{condition}{table(head, rows)}</details>"
 
 
 def cells(step: Step) -> tuple[str, str]:

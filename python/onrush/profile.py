@@ -132,7 +132,9 @@ def trace_events(
     events = []
     for run in runs:
         events.append(
-            trace_event("Session", "model_run", run.thread, run.start_ns - epoch_ns, run.duration_ns)
+            trace_event(
+                "Session", "model_run", run.thread, run.start_ns - epoch_ns, run.duration_ns
+            )
         )
         for step, start, duration in run.events:
             arguments = {

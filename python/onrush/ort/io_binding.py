@@ -120,9 +120,7 @@ class IOBinding:
         self._buffers.clear()
         self._names.clear()
 
-    def _run(
-        self, cancel: _core.CancelFlag | None, profile: _core.Profile | None = None
-    ) -> None:
+    def _run(self, cancel: _core.CancelFlag | None, profile: _core.Profile | None = None) -> None:
         try:
             self._iobinding.run(cancel, profile)
         except Error as error:
