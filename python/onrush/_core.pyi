@@ -60,8 +60,8 @@ class Session:
     def metadata(self) -> dict[str, str]: ...
     @property
     def model_info(self) -> dict[str, Any]: ...
-    def plans(self) -> list[tuple[list[str], list[tuple[str, str, tuple[str, ...]]]]]:
-        """Of each plan made so far: its guards, and kind, name and ONNX nodes of its steps."""
+    def plans(self) -> list[tuple[list[str], list[str], list[tuple[str, str, tuple[str, ...]]]]]:
+        """Of each plan made so far: sizes, guards, and kind, name and ONNX nodes of its steps."""
     def run(
         self,
         feed: Mapping[str, Any],

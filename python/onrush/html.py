@@ -62,8 +62,16 @@ def arguments(shown: Session) -> str:
 
 
 def one_plan(plan: Plan, number_: int, milliseconds: dict[Step, float]) -> str:
-    guards = "".join(f"<li><code>{escape(guard)}</code></li>" for guard in plan.guards)
-    condition = f"<p>For sizes with</p><ul>{guards}</ul>" if guards else "<p>For all sizes.</p>"
+    condition = "<p>For fixed sizes.</p>"
+    if plan.sizes:
+        sizes = ", ".join(map(escape, plan.sizes))
+        guards = "".join(f"<li><code>{escape(guard)}</code></li>" for guard in plan.guards)
+        condition = f"<p>For any {sizes}.</p>"
+        if guards:
+            condition = (
+                f"<details><summary>For {sizes} that meet {len(plan.guards)} guards</summary>"
+                f"<ul>{guards}</ul></details>"
+            )
     timed = any(step in milliseconds for step in plan.steps)
     head = (("ms",) if timed else ()) + ("step", "ONNX nodes")
     rows = []

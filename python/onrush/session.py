@@ -35,10 +35,11 @@ class Argument(NamedTuple):
 class Plan(NamedTuple):
     """What was compiled for a part of the model, for all sizes that meet the guards.
 
-    ``guards`` are conditions on s0, s1 ..., the sizes of inputs that may vary, in text. ``steps``
-    are in order of execution.
+    ``sizes`` are those that may vary, such as "s1: extent 2 of x"; ``guards`` are conditions on
+    them, in text. ``steps`` are in order of execution.
     """
 
+    sizes: tuple[str, ...]
     guards: tuple[str, ...]
     steps: tuple[Step, ...]
 
@@ -121,8 +122,8 @@ class Session:
         A model whose sizes depend on values has a plan for each part.
         """
         return tuple(
-            Plan(tuple(guards), tuple(Step(*step) for step in steps))
-            for guards, steps in self._core.plans()
+            Plan(tuple(sizes), tuple(guards), tuple(Step(*step) for step in steps))
+            for sizes, guards, steps in self._core.plans()
         )
 
     def __call__(self, *args: Any, **inputs: Any) -> list[Any]:

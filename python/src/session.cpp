@@ -119,14 +119,21 @@ nb::tuple described(const ProfiledStep& step) {
   return nb::make_tuple(step.kind, step.name, nb::tuple(nb::cast(step.nodes)));
 }
 
-// Of each plan so far: the conditions that sizes must meet, and the steps.
+// Of each plan so far: the sizes that may vary, the conditions that they must meet, and the steps.
 nb::list plans(const PySession& self) {
   nb::list result;
   for (const CompiledSegment* plan : self.impl().main_scope().plans()) {
-    nb::list guards, steps;
-    for (const Guard& guard : plan->graph().shapes->guards()) guards.append(to_string(guard));
+    const Graph& graph = plan->graph();
+    nb::list sizes, guards, steps;
+    for (size_t i = 0; i < graph.shapes->symbols().size(); ++i) {
+      const SymbolSource& source = graph.shapes->symbols()[i].source;
+      const bool extent = source.kind == SymbolSource::Kind::extent;
+      sizes.append(fmt::format("s{}: {} {} of {}", i, extent ? "extent" : "element", source.index,
+                               graph.inputs[static_cast<size_t>(source.input)].name));
+    }
+    for (const Guard& guard : graph.shapes->guards()) guards.append(to_string(guard));
     for (const auto& step : plan->executable().profiled_steps()) steps.append(described(*step));
-    result.append(nb::make_tuple(std::move(guards), std::move(steps)));
+    result.append(nb::make_tuple(std::move(sizes), std::move(guards), std::move(steps)));
   }
   return result;
 }
