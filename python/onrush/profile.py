@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -171,5 +170,7 @@ def trace_event(
 
 
 def write_events(path: str | os.PathLike[str], events: Iterable[dict[str, Any]]) -> None:
+    import json  # here, because few programs write traces
+
     with open(path, "w") as file:
         file.write("[\n" + ",\n".join(json.dumps(event) for event in events) + "\n]\n")

@@ -210,6 +210,10 @@ PySession::PySession(nb::handle source, const LoadOptions& options)
     input_types_.emplace(input.name, &input.type);
 }
 
+PySession::~PySession() {
+  if (process_generation_ != process_generation) static_cast<void>(impl_.release());
+}
+
 void PySession::check_process() const {
   if (process_generation_ != process_generation)
     fail(ErrorCode::invalid_argument,

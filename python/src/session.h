@@ -48,6 +48,9 @@ class PySession {
  public:
   // `source`: a path (str) or the model itself (bytes, whose memory is shared).
   PySession(nb::handle source, const LoadOptions& options);
+  // In a process that was forked from the session's own, nothing of it is freed: its threads, which
+  // would have to end first, are not there.
+  ~PySession();
 
   // A value for each of `feed` (a dict by name of input); see value_from_object.
   NamedValues values(nb::handle feed) const;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -299,11 +298,12 @@ class InferenceSession(Session):
 
     def _write_model(self, path: str) -> None:
         note_once("the file at optimized_model_filepath holds the model as it was given")
-        if self._model_bytes is None:
-            shutil.copyfile(self._model_path, path)
-        else:
-            with open(path, "wb") as file:
-                file.write(self._model_bytes)
+        model = self._model_bytes
+        if model is None:
+            with open(self._model_path, "rb") as file:
+                model = file.read()
+        with open(path, "wb") as file:
+            file.write(model)
 
 
 def _cancel_flag(run_options: RunOptions | None) -> _core.CancelFlag | None:
