@@ -42,7 +42,7 @@ def profile(shown: Profile) -> str:
 
 def times(profile: Profile) -> dict[Step, float]:
     """Milliseconds that each step took at a time."""
-    return {time.step: time.total_ns / 1e6 / time.count for time in profile.steps()}
+    return {time.step: time.total_ns / 1e6 / time.executions for time in profile.steps()}
 
 
 def arguments(shown: Session) -> str:

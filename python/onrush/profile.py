@@ -46,10 +46,10 @@ class Run(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """A step over all runs of a profile: how often it ran, and for how many nanoseconds."""
+    """A step over all runs of a profile: how often it ran, and for how many nanoseconds in all."""
 
     step: Step
-    count: int
+    executions: int
     total_ns: int
 
 

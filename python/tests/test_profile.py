@@ -79,7 +79,7 @@ def test_steps_and_text(session):
     assert [time.total_ns for time in steps] == sorted(
         (time.total_ns for time in steps), reverse=True
     )
-    assert {time.count for time in steps if time.step.kind != "compile"} == {3}
+    assert {time.executions for time in steps if time.step.kind != "compile"} == {3}
     shares = [share for _, share, _ in profile.rows()]
     assert sum(shares) == pytest.approx(1)
     assert "3 runs" in str(profile) and "# first" in str(profile)

@@ -26,6 +26,16 @@ from .values import OrtValue
 class Session:
     """What can be done with a loaded model. ``_sess`` is the _core.Session that does it."""
 
+    _inputs_meta: list[NodeArg]
+    _outputs_meta: list[NodeArg]
+    _overridable_initializers: list[NodeArg]
+    _model_meta: ModelMetadata
+    _sess_options: SessionOptions
+    _providers: list[str]
+    _provider_options: dict[str, dict[str, str]]
+    _profiler: Profiler | None
+    _profiling_start_time_ns: int
+
     def __init__(self, enable_fallback: bool = True):
         self._sess: Any = None
         self._enable_fallback = enable_fallback
@@ -70,6 +80,9 @@ class Session:
     def set_providers(self, providers=None, provider_options=None) -> None:
         """Load the model again for other providers."""
         self._create_inference_session(providers, provider_options)
+
+    def _create_inference_session(self, providers: Any, provider_options: Any) -> None:
+        raise NotImplementedError
 
     def disable_fallback(self) -> None:
         self._enable_fallback = False
@@ -192,7 +205,7 @@ class Session:
         note_once("tuning results of onnxruntime have no effect in Onrush")
 
     def _set_entry_points(self) -> None:
-        calls = self._sess.run, self._sess.run_values, IOBinding._run
+        calls: tuple[Any, ...] = self._sess.run, self._sess.run_values, IOBinding._run
         if self._profiler:
             profile = self._profiler.profile._core
             calls = tuple(functools.partial(call, profile=profile) for call in calls)
@@ -287,7 +300,7 @@ class InferenceSession(Session):
             "initializers": options._initializers,
         }
         model = self._model_path if self._model_bytes is None else self._model_bytes
-        load = _core.Session
+        load: Any = _core.Session
         if self._profiler:
             load = functools.partial(self._profiler.timed_loading, load)
         try:
