@@ -313,7 +313,7 @@ def test_runs_do_not_leak():
         with pytest.raises(onrush.ort.errors.InvalidArgument):
             session.run(None, {"x": x.astype(np.float64), "y": y})
 
-    assert growth_kib(step, 2000, 200) < 2048
+    assert growth_kib(step, 2500, 200) < 2048  # four runs a step
 
 
 def test_sessions_do_not_leak():
