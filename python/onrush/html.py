@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .profile import Profile, Step
-    from .session import Argument, Plan, Session
+    from .session import Plan, Session
 
 STYLE = """<style>
 .onrush table { border-collapse: collapse; margin: 0.4em 0; }
 .onrush th, .onrush td { padding: 0.1em 0.7em; text-align: left; vertical-align: top; }
+.onrush th { white-space: nowrap; }
 .onrush .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .onrush .nodes { max-width: 36em; overflow-wrap: anywhere; opacity: 0.75; }
 .onrush meter { width: 8em; }
 </style>"""
+STEP_TITLES = ("kind", "primitives", "ONNX nodes")
 
 
 def session(shown: Session, profile: Profile | None) -> str:
@@ -33,11 +35,15 @@ def profile(shown: Profile) -> str:
     runs = shown.runs
     mean = sum(run.duration_ns for run in runs) / 1e6 / max(len(runs), 1)
     rows = [
-        (number(f"{ms:.3f}"), meter(share), *(cells(time.step) if time else ("between steps", "")))
+        (
+            number(f"{ms:.3f}"),
+            meter(share),
+            *(cells(time.step) if time else ("between steps", "", "")),
+        )
         for ms, share, time in shown.rows()
     ]
     head = f"<b>{len(runs)} runs, {mean:.3f} ms each</b>"
-    return page([head, table(("ms a run", "share", "step", "ONNX nodes"), rows)])
+    return page([head, table(("ms a run", "share", *STEP_TITLES), rows)])
 
 
 def times(profile: Profile) -> dict[Step, float]:
@@ -46,19 +52,13 @@ def times(profile: Profile) -> dict[Step, float]:
 
 
 def arguments(shown: Session) -> str:
-    def rows(role: str, listed: Iterable[Argument]) -> list[tuple[str, str, str, str]]:
-        return [
-            (
-                cell(role),
-                cell(a.name),
-                cell(a.type),
-                cell("?" if a.shape is None else list(a.shape)),
-            )
-            for a in listed
-        ]
-
-    listed = rows("input", shown.inputs) + rows("output", shown.outputs)
-    return table(("", "name", "type", "shape"), listed)
+    listed = [("input", argument) for argument in shown.inputs]
+    listed += [("output", argument) for argument in shown.outputs]
+    rows = [
+        (cell(role), cell(argument.name), cell(argument.type), cell(argument.shape_text))
+        for role, argument in listed
+    ]
+    return table(("", "name", "type", "shape"), rows)
 
 
 def one_plan(plan: Plan, number_: int, milliseconds: dict[Step, float]) -> str:
@@ -73,7 +73,7 @@ def one_plan(plan: Plan, number_: int, milliseconds: dict[Step, float]) -> str:
                 f"<ul>{guards}</ul></details>"
             )
     timed = any(step in milliseconds for step in plan.steps)
-    head = (("ms",) if timed else ()) + ("step", "ONNX nodes")
+    head = (("ms",) if timed else ()) + STEP_TITLES
     rows = []
     for step in plan.steps:
         time = milliseconds.get(step)
@@ -86,9 +86,9 @@ def one_plan(plan: Plan, number_: int, milliseconds: dict[Step, float]) -> str:
     return f"<details {shown}><summary>{summary}</summary>{condition}{table(head, rows)}</details>"
 
 
-def cells(step: Step) -> tuple[str, str]:
+def cells(step: Step) -> tuple[str, str, str]:
     nodes = escape(", ".join(step.nodes))
-    return cell(f"{step.kind} {step.name}"), f"<td class='nodes'>{nodes}</td>"
+    return cell(step.kind), cell(step.name), f"<td class='nodes'>{nodes}</td>"
 
 
 def cell(value: object) -> str:

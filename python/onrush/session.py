@@ -23,13 +23,15 @@ class Argument(NamedTuple):
     type: str
     shape: tuple[int | str | None, ...] | None
 
+    @property
+    def shape_text(self) -> str:
+        """Such as "[N, 3, ?]"; empty if there is no shape."""
+        if self.shape is None:
+            return ""
+        return f"[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
     def __str__(self) -> str:
-        dims = (
-            ""
-            if self.shape is None
-            else ", ".join("?" if d is None else str(d) for d in self.shape)
-        )
-        return f"{self.name}: {self.type}" + ("" if self.shape is None else f"[{dims}]")
+        return f"{self.name}: {self.type}{self.shape_text}"
 
 
 class Plan(NamedTuple):
