@@ -29,7 +29,11 @@ Tensor tensor_from_object(nb::handle object, DType expected, const std::string& 
   if (is_array(object)) return tensor_from_array(object, expected);
   if (object.is_none())
     fail(ErrorCode::invalid_argument, "input '{}' is None; it must be a tensor", input);
-  if (nb::hasattr(object, "__dlpack__")) return tensor_from_dlpack(object);
+  if (nb::hasattr(object, "__dlpack__")) try {
+      return tensor_from_dlpack(object);
+    } catch (const Error& error) {
+      fail(error.code(), "input '{}': {}", input, error.what());
+    }
   return tensor_from_array_like(object, expected, input);
 }
 

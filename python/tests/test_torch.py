@@ -62,6 +62,13 @@ def test_strided_tensors():
     np.testing.assert_array_equal(z, (x + y).numpy())
 
 
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_without_memory_to_read(kind):
+    x = torch.ones(2, 3).to_sparse() if kind == "sparse" else torch.ones(2, 3, device="meta")
+    with pytest.raises(onrush.Error, match="input 'x': a <class 'torch.Tensor'> cannot be read"):
+        onrush.Session(models.ADD)(x, torch.ones(3))
+
+
 def test_bound_tensors():
     """Io binding on a tensor's memory: read anew and written in every run."""
     session = onrush.InferenceSession(models.ADD)
