@@ -3,6 +3,7 @@
 Written for onnxruntime, which magika uses; runs on Onrush as
 `python -m onrush.shim identify_files.py FILE...`.
 """
+
 import sys
 from pathlib import Path
 

@@ -4,6 +4,7 @@ Written for onnxruntime, which rapidocr uses; runs on Onrush as
 `python -m onrush.shim read_page.py [PICTURE]`. Without a picture it reads the scanned page that
 scikit-image carries.
 """
+
 import sys
 import time
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <onrush/error.h>
+#include <onrush/profile.h>
 #include <onrush/tensor.h>
 #include <onrush/value.h>
 
@@ -57,8 +59,12 @@ struct Argument {
 struct RunOptions {
   // Set to true from any thread to stop the run; it then throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;
+  // If set: asked now and then by the thread that runs, between steps; true stops the run, too.
+  std::function<bool()> interrupted;
   // Outputs written into the caller's memory: dtype and shape must be the result's.
   std::map<std::string, Tensor> outputs;
+  // If set: receives what the run did and when. Steps on the GPU are not told apart yet.
+  RunProfile* profile = nullptr;
 };
 
 using NamedValues = std::map<std::string, Value>;

@@ -5,10 +5,25 @@
 that are not to be changed.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import ort
 from ._core import version as __version__
 from .errors import Error
 from .ort import *  # noqa: F403
+from .profile import Profile
 from .session import Argument, Session
 
-__all__ = ["Argument", "Error", "Session", "__version__", *ort.__all__]
+__all__ = ["Argument", "Error", "Profile", "Session", "__version__"]
+__all__ += ort.__all__
+
+if TYPE_CHECKING:
+    from .torch import compile  # noqa: F401
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "compile":  # torch takes seconds to load
+            from .torch import compile
+
+            return compile
+        raise AttributeError(f"module 'onrush' has no attribute {name!r}")

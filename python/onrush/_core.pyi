@@ -14,10 +14,21 @@ version: str
 def dtype_from_numpy(dtype: Any) -> int:
     """The number of the ONNX element type for anything that numpy.dtype() takes."""
 
+def program(arguments: Sequence[str]) -> int:
+    """Run the program onrush as main() would, arguments[0] being its name; gives the exit code."""
+
 class CancelFlag:
     """A request to stop runs; may be set from any thread."""
 
     requested: bool
+
+class Profile:
+    """Where the time of runs went; thread safe."""
+
+    def runs(
+        self,
+    ) -> list[tuple[int, int, int, list[tuple[tuple[str, str, tuple[str, ...]], int, int]]]]:
+        """Thread, start, duration and steps (described as in plans(), start, duration), in ns."""
 
 class Session:
     """A loaded model. Thread safe; the GIL is released while models load and run."""
@@ -49,11 +60,14 @@ class Session:
     def metadata(self) -> dict[str, str]: ...
     @property
     def model_info(self) -> dict[str, Any]: ...
+    def plans(self) -> list[tuple[list[str], list[str], list[tuple[str, str, tuple[str, ...]]]]]:
+        """Of each plan made so far: sizes, guards, and kind, name and ONNX nodes of its steps."""
     def run(
         self,
         feed: Mapping[str, Any],
         outputs: Sequence[str] | None = None,
         cancel: CancelFlag | None = None,
+        profile: Profile | None = None,
     ) -> list[Any]:
         """Values of the named outputs (None or none: of all), that share no memory with inputs."""
     def run_values(
@@ -61,6 +75,7 @@ class Session:
         feed: Mapping[str, Any],
         outputs: Sequence[str] | None = None,
         cancel: CancelFlag | None = None,
+        profile: Profile | None = None,
     ) -> list[OrtValue]: ...
 
 class OrtValue:
@@ -97,7 +112,8 @@ class OrtValue:
     def is_tensor(self) -> bool: ...
     def is_tensor_sequence(self) -> bool: ...
     def is_sparse_tensor(self) -> bool: ...
-    def update_inplace(self, source: np.ndarray | OrtValue) -> None: ...
+    def update_inplace(self, source: Any) -> None:
+        """``source``: an array, or an OrtValue of this or of the Python layer."""
     def __dlpack__(self, stream: Any = None) -> Any: ...
     def to_dlpack(self) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
@@ -111,5 +127,5 @@ class SessionIOBinding:
     def bind_ortvalue_output(self, name: str, value: OrtValue) -> None: ...
     def clear_binding_inputs(self) -> None: ...
     def clear_binding_outputs(self) -> None: ...
-    def run(self, cancel: CancelFlag | None = None) -> None: ...
+    def run(self, cancel: CancelFlag | None = None, profile: Profile | None = None) -> None: ...
     def get_outputs(self) -> list[OrtValue]: ...

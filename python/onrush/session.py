@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import _core
+from .profile import Profile, Step
 
 
 class Argument(NamedTuple):
@@ -22,13 +23,27 @@ class Argument(NamedTuple):
     type: str
     shape: tuple[int | str | None, ...] | None
 
+    @property
+    def shape_text(self) -> str:
+        """Such as "[N, 3, ?]"; empty if there is no shape."""
+        if self.shape is None:
+            return ""
+        return f"[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
     def __str__(self) -> str:
-        dims = (
-            ""
-            if self.shape is None
-            else ", ".join("?" if d is None else str(d) for d in self.shape)
-        )
-        return f"{self.name}: {self.type}" + ("" if self.shape is None else f"[{dims}]")
+        return f"{self.name}: {self.type}{self.shape_text}"
+
+
+class Plan(NamedTuple):
+    """What was compiled for a part of the model, for all sizes that meet the guards.
+
+    ``sizes`` are those that may vary, such as "s1: extent 2 of x"; ``guards`` are conditions on
+    them, in text. ``steps`` are in order of execution.
+    """
+
+    sizes: tuple[str, ...]
+    guards: tuple[str, ...]
+    steps: tuple[Step, ...]
 
 
 def _argument(name: str, type: str, shape: list | None) -> Argument:
@@ -83,6 +98,7 @@ class Session:
             optimization_level=int(optimize),
             memory_limit=memory_limit,
         )
+        self._profile: Profile | None = None  # of the last run that had one
         self._inputs = tuple(_argument(*described) for described in self._core.inputs)
         self._outputs = tuple(_argument(*described) for described in self._core.outputs)
 
@@ -101,6 +117,17 @@ class Session:
         """The model's own key-value pairs (metadata_props)."""
         return self._core.metadata
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What has been compiled so far; a run makes a plan where none serves its sizes yet.
+
+        A model whose sizes depend on values has a plan for each part.
+        """
+        return tuple(
+            Plan(tuple(sizes), tuple(guards), tuple(Step(*step) for step in steps))
+            for sizes, guards, steps in self._core.plans()
+        )
+
     def __call__(self, *args: Any, **inputs: Any) -> list[Any]:
         """All outputs, in the model's order; inputs by position or by name."""
         if len(args) > len(self._inputs):
@@ -111,28 +138,49 @@ class Session:
         return self._core.run(inputs)
 
     def run(
-        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        profile: Profile | None = None,
     ) -> dict[str, Any]:
-        """Outputs by name: those named, or all of them."""
+        """Outputs by name: those named, or all of them. ``profile`` receives what the run does."""
         names = [output.name for output in self._outputs] if outputs is None else list(outputs)
-        return dict(zip(names, self._core.run(inputs, names)))
+        sink = self._sink(profile)
+        return dict(zip(names, self._core.run(inputs, names, None, sink)))
 
     async def run_async(
-        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        profile: Profile | None = None,
     ) -> dict[str, Any]:
         """``run`` on a thread of the event loop's pool. The run stops if the task is cancelled."""
         import asyncio  # here, because it takes as long to load as all of this module
 
         names = [output.name for output in self._outputs] if outputs is None else list(outputs)
         cancel = _core.CancelFlag()
-        call = functools.partial(self._core.run, inputs, names, cancel)
+        call = functools.partial(self._core.run, inputs, names, cancel, self._sink(profile))
         try:
             return dict(zip(names, await asyncio.get_running_loop().run_in_executor(None, call)))
         except asyncio.CancelledError:
             cancel.requested = True
             raise
 
+    def _sink(self, profile: Profile | None) -> _core.Profile | None:
+        if profile is None:
+            return None
+        self._profile = profile
+        return profile._core
+
     def __repr__(self) -> str:
         inputs = ", ".join(map(str, self._inputs))
         outputs = ", ".join(map(str, self._outputs))
         return f"<onrush.Session ({inputs}) -> ({outputs})>"
+
+    def _repr_html_(self) -> str:
+        """Inputs, outputs and plans, with times where a run was given a Profile."""
+        from . import html
+
+        return html.session(self, self._profile)

@@ -22,6 +22,7 @@ import shutil
 import sys
 import types
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from . import ort
 
@@ -68,7 +69,7 @@ class _Distribution(importlib.metadata.Distribution):
     def read_text(self, filename: str) -> str | None:
         return self.metadata_text if filename == "METADATA" else None
 
-    def locate_file(self, path: str | os.PathLike[str]) -> os.PathLike[str]:
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(path)
 
 

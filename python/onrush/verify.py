@@ -84,5 +84,5 @@ def install() -> None:
     before its name comes to stand for Onrush."""
     VerifyingSession._reference = importlib.import_module("onnxruntime")
     VerifyingSession.__name__ = VerifyingSession.__qualname__ = "InferenceSession"
-    ort.InferenceSession = VerifyingSession
+    ort.InferenceSession = VerifyingSession  # type: ignore[misc]
     atexit.register(_summary)

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
 
 #include "arrays.h"
 #include "base/check.h"
@@ -54,13 +55,27 @@ nb::dlpack::dtype dlpack_dtype(DType dtype) {
        onnx_name(dtype));
 }
 
+// Why the object gives no array.
+std::string reason(nb::handle object) {
+  try {
+    nb::getattr(object, "__dlpack__")();
+    return "its elements have no dtype of ONNX, or its capsule is used up";
+  } catch (nb::python_error& error) {
+    return nb::cast<std::string>(nb::str(error.value()));
+  }
+}
+
 }  // namespace
 
 Tensor tensor_from_dlpack(nb::handle object) {
   nb::ndarray<nb::c_contig, nb::ro> array;
   if (!nb::try_cast(object, array)) {
-    PyErr_Format(PyExc_TypeError, "%R gives no valid DLPack capsule", object.type().ptr());
-    throw nb::python_error();
+    if (!nb::hasattr(object, "__dlpack__")) {
+      PyErr_Format(PyExc_TypeError, "a %R has no DLPack", object.type().ptr());
+      throw nb::python_error();
+    }
+    fail(ErrorCode::invalid_argument, "a {} cannot be read by DLPack: {}",
+         nb::cast<std::string>(nb::repr(object.type())), reason(object));
   }
   if (array.device_type() != nb::device::cpu::value)
     fail(ErrorCode::invalid_argument,

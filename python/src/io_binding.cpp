@@ -24,26 +24,26 @@ class IOBinding {
   // Each run makes a new value for the output.
   void bind_output(const std::string& name) {
     if (std::find(names_.begin(), names_.end(), name) == names_.end()) names_.push_back(name);
-    buffers_.erase(name);
+    options_.outputs.erase(name);
   }
   // Runs write the output into the tensor of `value`, whose dtype and shape it must have.
   void bind_ortvalue_output(const std::string& name, const OrtValue& value) {
     bind_output(name);
-    buffers_.insert_or_assign(name, value.tensor("an output's buffer"));
+    options_.outputs.insert_or_assign(name, value.tensor("an output's buffer"));
   }
   void clear_inputs() { inputs_.clear(); }
   void clear_outputs() {
     names_.clear();
-    buffers_.clear();
+    options_.outputs.clear();
     results_.clear();
   }
 
-  void run(const CancelFlag* cancel) {
+  void run(const CancelFlag* cancel, Profile* profile) {
     if (names_.empty()) fail(ErrorCode::invalid_argument, "no output is bound");
-    results_ = session_.run(inputs_, names_, cancel, buffers_);
-    for (size_t i = 0; i < names_.size(); ++i)
-      if (const auto buffer = buffers_.find(names_[i]); buffer != buffers_.end())
-        results_[i] = delivered(results_[i], buffer->second, names_[i]);
+    session_.run(inputs_, names_, options_, cancel, profile, results_);
+    for (size_t i = 0; i < names_.size() && !options_.outputs.empty(); ++i)
+      if (const auto buffer = options_.outputs.find(names_[i]); buffer != options_.outputs.end())
+        deliver(results_[i], buffer->second, names_[i]);
   }
 
   std::vector<OrtValue> outputs() const {
@@ -55,22 +55,22 @@ class IOBinding {
  private:
   // Results that no step of the plan writes by itself (an input passed on, the result of a loop)
   // are copied to their buffer here.
-  static Value delivered(const Value& result, const Tensor& buffer, const std::string& name) {
+  static void deliver(Value& result, const Tensor& buffer, const std::string& name) {
     const Tensor& tensor = result.tensor();
-    if (tensor.data() == buffer.data()) return result;
+    if (tensor.data() == buffer.data()) return;
     if (tensor.dtype() != buffer.dtype() || tensor.shape() != buffer.shape())
       fail(ErrorCode::invalid_argument, "the memory bound to output '{}' is {}{}, the result {}{}",
            name, onnx_name(buffer.dtype()), to_string(buffer.shape()), onnx_name(tensor.dtype()),
            to_string(tensor.shape()));
     copy_elements(tensor, buffer);
-    return buffer;
+    result = buffer;
   }
 
   const PySession& session_;
   NamedValues inputs_;
-  std::vector<std::string> names_;         // of bound outputs, in the order of binding
-  std::map<std::string, Tensor> buffers_;  // of outputs with memory of the caller's
-  std::vector<Value> results_;             // of the last run
+  std::vector<std::string> names_;  // of bound outputs, in the order of binding
+  RunOptions options_;              // with the outputs that have memory of the caller's
+  std::vector<Value> results_;      // of the last run
 };
 
 }  // namespace
@@ -84,7 +84,7 @@ void bind_io_binding(nb::module_& module) {
       .def("bind_ortvalue_output", &IOBinding::bind_ortvalue_output, "name"_a, "value"_a)
       .def("clear_binding_inputs", &IOBinding::clear_inputs)
       .def("clear_binding_outputs", &IOBinding::clear_outputs)
-      .def("run", &IOBinding::run, "cancel"_a = nb::none())
+      .def("run", &IOBinding::run, "cancel"_a = nb::none(), "profile"_a = nb::none())
       .def("get_outputs", &IOBinding::outputs);
 }
 

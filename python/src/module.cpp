@@ -1,9 +1,12 @@
 // onrush._core: the typed layer below the Python module. Its functions are documented in
 // onrush/_core.pyi; everything users see is made of it in Python.
+#include <cstdio>
 #include <nanobind/nanobind.h>
-#include <new>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "arrays.h"
+#include "cli/program.h"
 #include "io_binding.h"
 #include "ort_value.h"
 #include "session.h"
@@ -22,6 +25,16 @@ void translate(const std::exception_ptr& exception, void* /*payload*/) {
   }
 }
 
+int program(std::vector<std::string> arguments) {
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);  // as main() has it
+  const nb::gil_scoped_release release;
+  const int exit_code = cli::program(static_cast<int>(arguments.size()), pointers.data());
+  std::fflush(stdout);
+  return exit_code;
+}
+
 NB_MODULE(_core, module) {
   import_numpy();
   nb::register_exception_translator(&translate);
@@ -30,6 +43,7 @@ NB_MODULE(_core, module) {
   bind_io_binding(module);
   module.def("dtype_from_numpy",
              [](nb::handle dtype) { return static_cast<int>(dtype_from_numpy(dtype)); });
+  module.def("program", &program);
   module.attr("version") = version();
 }
 

@@ -6,6 +6,7 @@
 #include <nanobind/stl/unordered_map.h>
 #include <nanobind/stl/vector.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "arrays.h"
 #include "base/check.h"
@@ -21,6 +22,14 @@ std::atomic<int> process_generation{0};
 
 void count_forks() {
   pthread_atfork(nullptr, nullptr, [] { ++process_generation; });
+}
+
+// Runs the handlers of signals that have come; true if one raised an exception, which is then set.
+// Python handles signals on the main thread only.
+bool interrupted() {
+  if (gettid() != getpid()) return false;
+  const nb::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() < 0;
 }
 
 onnx::Model load(nb::handle source, const onnx::LoadOptions& options) {
@@ -107,6 +116,30 @@ nb::list described(const std::vector<Argument>& arguments) {
   return result;
 }
 
+// Kind, name, and ONNX nodes.
+nb::tuple described(const ProfiledStep& step) {
+  return nb::make_tuple(step.kind, step.name, nb::tuple(nb::cast(step.nodes)));
+}
+
+// Of each plan so far: the sizes that may vary, the conditions that they must meet, and the steps.
+nb::list plans(const PySession& self) {
+  nb::list result;
+  for (const CompiledSegment* plan : self.impl().main_scope().plans()) {
+    const Graph& graph = plan->graph();
+    nb::list sizes, guards, steps;
+    for (size_t i = 0; i < graph.shapes->symbols().size(); ++i) {
+      const SymbolSource& source = graph.shapes->symbols()[i].source;
+      const bool extent = source.kind == SymbolSource::Kind::extent;
+      sizes.append(fmt::format("s{}: {} {} of {}", i, extent ? "extent" : "element", source.index,
+                               graph.inputs[static_cast<size_t>(source.input)].name));
+    }
+    for (const Guard& guard : graph.shapes->guards()) guards.append(to_string(guard));
+    for (const auto& step : plan->executable().profiled_steps()) steps.append(described(*step));
+    result.append(nb::make_tuple(std::move(sizes), std::move(guards), std::move(steps)));
+  }
+  return result;
+}
+
 nb::dict model_info(const PySession& self) {
   const onnx::Model& model = self.impl().model();
   nb::dict info;
@@ -119,22 +152,49 @@ nb::dict model_info(const PySession& self) {
   return info;
 }
 
-nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel) {
+// The values of one run that is given no memory for its results.
+std::vector<Value> run_once(const PySession& self, nb::handle feed, nb::handle outputs,
+                            const CancelFlag* cancel, Profile* profile) {
+  RunOptions options;
+  std::vector<Value> results;
+  self.run(self.values(feed), output_names(outputs), options, cancel, profile, results);
+  return results;
+}
+
+nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel,
+             Profile* profile) {
   nb::list results;
-  for (const Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+  for (const Value& value : run_once(self, feed, outputs, cancel, profile))
     results.append(object_from_value(value));
   return results;
 }
 
 nb::list run_values(const PySession& self, nb::handle feed, nb::handle outputs,
-                    const CancelFlag* cancel) {
+                    const CancelFlag* cancel, Profile* profile) {
   nb::list results;
-  for (Value& value : self.run(self.values(feed), output_names(outputs), cancel))
+  for (Value& value : run_once(self, feed, outputs, cancel, profile))
     results.append(OrtValue(std::move(value)));
   return results;
 }
 
 }  // namespace
+
+void Profile::add(RunProfile run) {
+  const std::lock_guard lock(mutex_);
+  runs_.push_back({std::move(run), gettid()});
+}
+
+nb::list Profile::runs() const {
+  const std::lock_guard lock(mutex_);
+  nb::list runs;
+  for (const auto& [profile, thread] : runs_) {
+    nb::list events;
+    for (const auto& [step, start, duration] : profile.events)
+      events.append(nb::make_tuple(described(*step), start, duration));
+    runs.append(nb::make_tuple(thread, profile.start_ns, profile.duration_ns, std::move(events)));
+  }
+  return runs;
+}
 
 PySession::PySession(nb::handle source, const LoadOptions& options)
     : process_generation_(process_generation) {
@@ -150,6 +210,10 @@ PySession::PySession(nb::handle source, const LoadOptions& options)
   }
   for (const onnx::ValueInfo& input : impl_->model().graph.inputs)
     input_types_.emplace(input.name, &input.type);
+}
+
+PySession::~PySession() {
+  if (process_generation_ != process_generation) static_cast<void>(impl_.release());
 }
 
 void PySession::check_process() const {
@@ -176,16 +240,23 @@ NamedValues PySession::values(nb::handle feed) const {
   return values;
 }
 
-std::vector<Value> PySession::run(const NamedValues& inputs,
-                                  const std::vector<std::string>& outputs, const CancelFlag* cancel,
-                                  const std::map<std::string, Tensor>& buffers) const {
+void PySession::run(const NamedValues& inputs, const std::vector<std::string>& outputs,
+                    RunOptions& options, const CancelFlag* cancel, Profile* profile,
+                    std::vector<Value>& results) const {
   check_process();
-  const nb::gil_scoped_release release;
-  const RunOptions options{cancel ? &cancel->requested : nullptr, buffers};
-  std::vector<Value> results;
-  impl_->run(inputs, outputs, options, results);
-  for (Value& result : results) result = detached(result, inputs);
-  return results;
+  RunProfile times;
+  options.cancel = cancel ? &cancel->requested : nullptr;
+  options.interrupted = &interrupted;
+  options.profile = profile ? &times : nullptr;
+  try {
+    const nb::gil_scoped_release release;
+    impl_->run(inputs, outputs, options, results);
+    for (Value& result : results) detach(result, inputs);
+    if (profile) profile->add(std::move(times));
+  } catch (const Error&) {
+    if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
+    throw;
+  }
 }
 
 std::vector<std::string> output_names(nb::handle names) {
@@ -206,6 +277,8 @@ void bind_session(nb::module_& module) {
       .def_prop_rw(
           "requested", [](const CancelFlag& self) { return self.requested.load(); },
           [](CancelFlag& self, bool requested) { self.requested = requested; });
+
+  nb::class_<Profile>(module, "Profile").def(nb::init<>()).def("runs", &Profile::runs);
 
   nb::class_<PySession>(module, "Session")
       .def(
@@ -234,9 +307,11 @@ void bind_session(nb::module_& module) {
           [](const PySession& self) { return described(self.impl().overridable_initializers()); })
       .def_prop_ro("metadata", [](const PySession& self) { return self.impl().metadata(); })
       .def_prop_ro("model_info", &model_info)
-      .def("run", &run, "feed"_a.none(), "outputs"_a = nb::none(), "cancel"_a = nb::none())
+      .def("plans", &plans)
+      .def("run", &run, "feed"_a.none(), "outputs"_a = nb::none(), "cancel"_a = nb::none(),
+           "profile"_a = nb::none())
       .def("run_values", &run_values, "feed"_a.none(), "outputs"_a = nb::none(),
-           "cancel"_a = nb::none());
+           "cancel"_a = nb::none(), "profile"_a = nb::none());
 }
 
 }  // namespace onrush::python

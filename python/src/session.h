@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <nanobind/nanobind.h>
 #include <string>
 #include <unordered_map>
@@ -19,6 +20,22 @@ struct CancelFlag {
   std::atomic<bool> requested{false};
 };
 
+// Where the time of runs went; thread safe.
+class Profile {
+ public:
+  void add(RunProfile run);
+  // (thread, start, duration, [(kind, name, nodes, start, duration)]) of each run; times in ns.
+  nb::list runs() const;
+
+ private:
+  struct Run {
+    RunProfile profile;
+    int64_t thread;  // the system's number of it
+  };
+  mutable std::mutex mutex_;
+  std::vector<Run> runs_;
+};
+
 // How a model is loaded.
 struct LoadOptions {
   onrush::SessionOptions session;
@@ -31,15 +48,19 @@ class PySession {
  public:
   // `source`: a path (str) or the model itself (bytes, whose memory is shared).
   PySession(nb::handle source, const LoadOptions& options);
+  // In a process that was forked from the session's own, nothing of it is freed: its threads, which
+  // would have to end first, are not there.
+  ~PySession();
 
   // A value for each of `feed` (a dict by name of input); see value_from_object.
   NamedValues values(nb::handle feed) const;
   Value value(const std::string& input, nb::handle object) const;
 
-  // The values of `outputs` (empty: all), none of which shares memory with `inputs`.
-  std::vector<Value> run(const NamedValues& inputs, const std::vector<std::string>& outputs,
-                         const CancelFlag* cancel,
-                         const std::map<std::string, Tensor>& buffers = {}) const;
+  // The values of `outputs` (empty: all) into `results`, none of which shares memory with `inputs`.
+  // `options` say where outputs go; the rest of them is set here. `cancel` and `profile` may be
+  // null.
+  void run(const NamedValues& inputs, const std::vector<std::string>& outputs, RunOptions& options,
+           const CancelFlag* cancel, Profile* profile, std::vector<Value>& results) const;
 
   const Session::Impl& impl() const { return *impl_; }
 

@@ -29,7 +29,11 @@ Tensor tensor_from_object(nb::handle object, DType expected, const std::string& 
   if (is_array(object)) return tensor_from_array(object, expected);
   if (object.is_none())
     fail(ErrorCode::invalid_argument, "input '{}' is None; it must be a tensor", input);
-  if (nb::hasattr(object, "__dlpack__")) return tensor_from_dlpack(object);
+  if (nb::hasattr(object, "__dlpack__")) try {
+      return tensor_from_dlpack(object);
+    } catch (const Error& error) {
+      fail(error.code(), "input '{}': {}", input, error.what());
+    }
   return tensor_from_array_like(object, expected, input);
 }
 
@@ -134,26 +138,25 @@ nb::object object_from_value(const Value& value) {
   return list;
 }
 
-Value detached(const Value& value, const std::map<std::string, Value>& inputs) {
+void detach(Value& value, const NamedValues& inputs) {
   if (value.is_sequence()) {
-    Sequence copy;
-    for (const Value& element : value.sequence().elements)
-      copy.elements.push_back(detached(element, inputs));
-    return copy;
+    Sequence copy = value.sequence();
+    for (Value& element : copy.elements) detach(element, inputs);
+    value = std::move(copy);
+  } else if (value.is_optional() && value.optional().value) {
+    Value inner = *value.optional().value;
+    detach(inner, inputs);
+    value = Optional{std::make_shared<Value>(std::move(inner))};
   }
-  if (value.is_optional()) {
-    if (!value.optional().value) return value;
-    return Optional{std::make_shared<Value>(detached(*value.optional().value, inputs))};
-  }
-  if (value.is_map()) return value;
+  if (!value.is_tensor()) return;
   const Tensor& tensor = value.tensor();
   for (const auto& [name, input] : inputs) {
     if (!overlaps(tensor, input)) continue;
     Tensor copy(tensor.dtype(), tensor.shape());
     copy_elements(tensor, copy);
-    return copy;
+    value = std::move(copy);
+    return;
   }
-  return value;
 }
 
 std::string type_text(const Value& value) {

@@ -1,12 +1,11 @@
 // Python objects and the values that models take and give.
 #pragma once
 
-#include <map>
 #include <nanobind/nanobind.h>
 #include <string>
 
 #include "onnx/model.h"
-#include <onrush/value.h>
+#include <onrush/session.h>
 
 namespace onrush::python {
 
@@ -28,8 +27,8 @@ Value value_from_object(nb::handle object, const onnx::Type& type, const std::st
 // rank 0 become Python numbers; optional: None or its value.
 nb::object object_from_value(const Value& value);
 
-// The value without memory that it shares with `inputs`.
-Value detached(const Value& value, const std::map<std::string, Value>& inputs);
+// Replaces memory that the value shares with `inputs` by copies.
+void detach(Value& value, const NamedValues& inputs);
 
 // "tensor(float)", "seq(tensor(int64))" ...
 std::string type_text(const Value& value);

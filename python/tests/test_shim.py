@@ -1,5 +1,6 @@
 """Programs written for onnxruntime, unchanged, through the shim; each in a process of its own."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import models
+import numpy as np
 import pytest
 
 HERE = pathlib.Path(__file__).parent
@@ -132,9 +134,53 @@ def test_magika_gives_the_same_labels():
     pytest.importorskip("magika")
     files = [
         path
-        for pattern in ("*.py", "*.txt", "../src/*.cpp", "../*.toml")
+        for pattern in ("*.py", "*.txt", "../src/*.cpp", "../../*.toml")
         for path in HERE.glob(pattern)
     ]
     ours = json.loads(shim(HERE / "label_files.py", *files).stdout)
     assert ours == json.loads(run(HERE / "label_files.py", *files).stdout)
     assert {"python", "cpp", "toml"} <= set(ours)
+
+
+def test_transformers_give_the_same(tmp_path):
+    """optimum.onnxruntime, pipelines of transformers, and sentence-transformers on onnx."""
+    for package in ("torch", "transformers", "optimum.onnxruntime", "sentence_transformers"):
+        try:
+            found = importlib.util.find_spec(package)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            pytest.skip(f"{package} is not installed")
+    offline = {"HF_HUB_OFFLINE": "1"}
+    run(HERE / "export_tiny.py", tmp_path, **offline)
+    program = HERE / "use_transformers.py"
+    ours = json.loads(shim(program, tmp_path, **offline).stdout.splitlines()[-1])
+    theirs = json.loads(run(program, tmp_path, **offline).stdout.splitlines()[-1])
+    assert ours["module"].startswith("onrush") and theirs["module"].startswith("onnxruntime")
+    assert ours["tokens"] == theirs["tokens"]
+    for our_scores, their_scores in zip(ours["classes"], theirs["classes"], strict=True):
+        assert our_scores == pytest.approx(their_scores, abs=1e-5)
+    np.testing.assert_allclose(ours["embeddings"], theirs["embeddings"], rtol=1e-4, atol=1e-5)
+
+
+def test_distribution_of_that_name(tmp_path):
+    """python/onnxruntime-dist: the name onnxruntime without the shim being imported first."""
+    folder = HERE.parent / "onnxruntime-dist"
+    project = (folder / "pyproject.toml").read_text()
+    version = run("-c", "import onrush; print(onrush.__version__)").stdout.strip()
+    assert f'version = "{version}"' in project and f"onrush=={version}" in project
+    program = tmp_path / "program.py"
+    program.write_text("""
+import sys
+import onnxruntime
+import onnxruntime.capi.onnxruntime_pybind11_state as state
+from onnxruntime.capi import _pybind_state
+import importlib.metadata
+import onrush
+assert sys.modules["onnxruntime"] is onnxruntime
+assert onnxruntime.InferenceSession is onrush.InferenceSession
+assert state.Fail is _pybind_state.Fail
+print(importlib.metadata.version("onnxruntime"))
+""")
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    assert run(program, PYTHONPATH=path).stdout == "1.32.0\n"

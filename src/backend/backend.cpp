@@ -1,12 +1,47 @@
 #include "backend/backend.h"
 
+#include <chrono>
+
 #include "base/check.h"
 
 namespace onrush {
 
-void RunState::check_cancelled() const {
-  if (cancel && cancel->load(std::memory_order_relaxed))
+int64_t now_ns() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void RunState::begin(const std::atomic<bool>* cancel, const std::function<bool()>* interrupted,
+                     RunProfile* run_profile) {
+  cancel_ = cancel;
+  interrupted_ = interrupted;
+  profile = run_profile;
+  checks_ = 0;
+  next_question_ns_ = 0;
+}
+
+void RunState::check_cancelled() {
+  if ((cancel_ && cancel_->load(std::memory_order_relaxed)) || (interrupted_ && is_interrupted()))
     fail(ErrorCode::cancelled, "the run was cancelled by its caller");
+}
+
+// Asks 20 times a second at most, and never in a run of few steps, which soon ends by itself.
+bool RunState::is_interrupted() {
+  constexpr int kFewSteps = 8;
+  constexpr int64_t kPauseNs = 50'000'000;
+  if (++checks_ <= kFewSteps) return false;
+  const int64_t now = now_ns();
+  if (now < next_question_ns_) return false;
+  next_question_ns_ = now + kPauseNs;
+  return (*interrupted_)();
+}
+
+ProfileTimer::ProfileTimer(RunState& state, const std::shared_ptr<const ProfiledStep>& step)
+    : profile_(state.profile), step_(step) {
+  if (profile_) start_ns_ = now_ns();
+}
+
+ProfileTimer::~ProfileTimer() {
+  if (profile_) profile_->events.push_back({step_, start_ns_, now_ns() - start_ns_});
 }
 
 void check_given(const std::string& output, const Tensor& given, DType dtype, const Shape& shape) {

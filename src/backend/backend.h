@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "ir/graph.h"
+#include <onrush/profile.h>
 #include <onrush/tensor.h>
 
 namespace onrush {
@@ -15,13 +17,43 @@ namespace onrush {
 // What one run may use; belongs to one thread at a time. Kept for further runs, it saves them the
 // allocations.
 struct RunState {
-  const std::atomic<bool>* cancel = nullptr;
+  RunProfile* profile = nullptr;  // null: nobody wants to know
   // Of the segment at hand.
   std::vector<Tensor> inputs, outputs;
   std::vector<int64_t> sizes;
+
+  // Another run begins; each of these may be null, see RunOptions.
+  void begin(const std::atomic<bool>* cancel, const std::function<bool()>* interrupted,
+             RunProfile* profile);
   // Throws Error{cancelled} if the caller asked to stop. Steps call it between pieces of work.
-  void check_cancelled() const;
+  void check_cancelled();
+
+ private:
+  bool is_interrupted();
+
+  const std::atomic<bool>* cancel_ = nullptr;
+  const std::function<bool()>* interrupted_ = nullptr;
+  int checks_ = 0;
+  int64_t next_question_ns_ = 0;
 };
+
+// Adds a step's time to the run's profile, from construction to destruction.
+class ProfileTimer {
+ public:
+  // `step` must outlive the timer.
+  ProfileTimer(RunState& state, const std::shared_ptr<const ProfiledStep>& step);
+  ~ProfileTimer();
+  ProfileTimer(const ProfileTimer&) = delete;
+  ProfileTimer& operator=(const ProfileTimer&) = delete;
+
+ private:
+  RunProfile* profile_;
+  const std::shared_ptr<const ProfiledStep>& step_;
+  int64_t start_ns_ = 0;
+};
+
+// Of std::chrono::steady_clock.
+int64_t now_ns();
 
 // An executable at concrete sizes. Immutable; run() may be called from several threads.
 class Binding {
@@ -38,6 +70,8 @@ class Executable {
  public:
   virtual ~Executable() = default;
   virtual std::shared_ptr<const Binding> bind(SizeTable sizes) const = 0;
+  // What each run executes, in order.
+  virtual std::vector<std::shared_ptr<const ProfiledStep>> profiled_steps() const = 0;
 };
 
 // Throws Error{invalid_argument} unless the memory that was given for an output fits it.

@@ -3,15 +3,55 @@
 #include <atomic>
 #include <random>
 
+#include "base/check.h"
 #include "codegen/emit.h"
 
 namespace onrush {
+namespace {
+
+std::string_view name(Group::Kind kind) {
+  switch (kind) {
+    case Group::Kind::pointwise: return "pointwise";
+    case Group::Kind::reduction: return "reduction";
+    case Group::Kind::window: return "window";
+    case Group::Kind::contraction: return "contraction";
+    case Group::Kind::concat: return "concat";
+    case Group::Kind::host: return "host";
+  }
+  internal_error("unknown kind of group");
+}
+
+// "dot+add+max": what the members do, movement left out unless there is nothing else.
+std::string primitives(const Graph& graph, const Group& group) {
+  constexpr size_t kMost = 6;
+  std::vector<std::string_view> computed, moved;
+  for (NodeId member : group.members) {
+    const Op op = graph[member].op;
+    auto& names = is_movement(op) ? moved : computed;
+    if (names.empty() || names.back() != onrush::name(op)) names.push_back(onrush::name(op));
+  }
+  const auto& names = computed.empty() ? moved : computed;
+  if (names.size() <= kMost) return fmt::format("{}", fmt::join(names, "+"));
+  return fmt::format("{}+...", fmt::join(names.begin(), names.begin() + kMost, "+"));
+}
+
+std::shared_ptr<const ProfiledStep> profiled_step(const Graph& graph, const Group& group) {
+  Origins origins;
+  for (NodeId member : group.members) merge(origins, graph[member].origins);
+  ProfiledStep step{std::string(name(group.kind)), primitives(graph, group), {}};
+  for (uint32_t origin : origins) step.nodes.push_back((*graph.origin_names)[origin]);
+  return std::make_shared<const ProfiledStep>(std::move(step));
+}
+
+}  // namespace
 
 Step make_step(const Schedule& schedule, const Group& group) {
+  auto profiled = profiled_step(schedule.graph, group);
   switch (group.kind) {
-    case Group::Kind::host: return {&group, group.anchor};
-    case Group::Kind::contraction: return {&group, emit_contraction(schedule, group)};
-    default: return {&group, emit_loops(schedule, group)};
+    case Group::Kind::host: return {&group, group.anchor, std::move(profiled)};
+    case Group::Kind::contraction:
+      return {&group, emit_contraction(schedule, group), std::move(profiled)};
+    default: return {&group, emit_loops(schedule, group), std::move(profiled)};
   }
 }
 

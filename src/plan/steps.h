@@ -1,12 +1,14 @@
 // The kernels of a schedule in their order of execution, for all sizes.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "codegen/loops.h"
 #include "fuse/schedule.h"
+#include <onrush/profile.h>
 
 namespace onrush {
 
@@ -22,6 +24,7 @@ struct Attention {
 struct Step {
   const Group* group;
   std::variant<std::vector<Loops>, Contraction, NodeId, Attention> kernel;
+  std::shared_ptr<const ProfiledStep> profiled;  // how profiles call it
 };
 
 Step make_step(const Schedule& schedule, const Group& group);

@@ -213,6 +213,9 @@ Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Envir
     position.plans.splice(position.plans.begin(), position.plans, it);
     return position.plans.front();
   }
+  static const auto profiled =
+      std::make_shared<const ProfiledStep>(ProfiledStep{"compile", "compile", {}});
+  const ProfileTimer timer(state, profiled);
   LoweredSegment segment = lower({shared_.model, position.nodes, outputs_}, environment);
   if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
     fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",

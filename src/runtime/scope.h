@@ -45,6 +45,7 @@ class CompiledSegment {
            const Presets& presets) const;
   const std::vector<NodePtr>& rest() const { return segment_.rest; }
   const Graph& graph() const { return segment_.graph; }
+  const Executable& executable() const { return *executable_; }
 
  private:
   void take_inputs(RunState& state, const Environment& environment) const;

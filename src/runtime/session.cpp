@@ -161,6 +161,7 @@ class Session::Impl::ContextOfRun {
 
 void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> outputs,
                         const RunOptions& options, std::vector<Value>& results) {
+  const int64_t start = options.profile ? now_ns() : 0;
   const ContextOfRun context(*this);
   Environment& environment = context->environment;
   for (const auto& [name, value] : inputs) {
@@ -176,7 +177,8 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
     if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
            names(arguments_.outputs));
-  context->state.cancel = options.cancel;
+  context->state.begin(options.cancel, options.interrupted ? &options.interrupted : nullptr,
+                       options.profile);
   main_->run(context->state, environment, options.outputs);
   const auto collect = [&](const std::string& name, Value& result) {
     const Value* value = environment.find(name);
@@ -186,6 +188,10 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
   results.resize(outputs.empty() ? arguments_.outputs.size() : outputs.size());
   for (size_t i = 0; i < results.size(); ++i)
     collect(outputs.empty() ? arguments_.outputs[i].name : outputs[i], results[i]);
+  if (options.profile) {
+    options.profile->start_ns = start;
+    options.profile->duration_ns = now_ns() - start;
+  }
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -57,6 +57,33 @@ class Sessions : public testing::TestWithParam<std::string> {
 };
 INSTANTIATE_TEST_SUITE_P(Devices, Sessions, testing::Values("cpu", "reference"));
 
+TEST_P(Sessions, TellWhereTheTimeOfARunGoes) {
+  const Session s = session(typed_graph({info("x", DType::f32, {any("n"), fixed(2)})},
+                                        {named("first", node("MatMul", {"x", "x"}, {"t"})),
+                                         named("second", node("Softmax", {"t"}, {"y"}))},
+                                        {"y"}),
+                            options());
+  const Tensor x = floats({2, 2}, {1, 2, 3, 4});
+  for (const bool first : {true, false}) {
+    RunProfile profile;
+    RunOptions run_options;
+    run_options.profile = &profile;
+    s.run({{"x", x}}, {}, run_options);
+    ASSERT_FALSE(profile.events.empty());
+    EXPECT_EQ(profile.events[0].step->kind == "compile", first);
+    std::vector<std::string> nodes;
+    int64_t end = profile.start_ns;
+    for (const ProfileEvent& event : profile.events) {
+      EXPECT_GE(event.start_ns, end);
+      end = event.start_ns + event.duration_ns;
+      nodes.insert(nodes.end(), event.step->nodes.begin(), event.step->nodes.end());
+    }
+    EXPECT_LE(end, profile.start_ns + profile.duration_ns);
+    EXPECT_NE(std::find(nodes.begin(), nodes.end(), "first"), nodes.end());
+    EXPECT_NE(std::find(nodes.begin(), nodes.end(), "second"), nodes.end());
+  }
+}
+
 TEST_P(Sessions, ServeSeveralShapesFromOnePlan) {
   const Session s =
       session(typed_graph({info("x", DType::f32, {any("n"), fixed(2)})},

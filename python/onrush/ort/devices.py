@@ -41,15 +41,9 @@ class COrtDevice(NamedTuple):
     def mem_type(self) -> int:
         return self.memory
 
-    cpu = staticmethod(lambda: 0)
-    cuda = staticmethod(lambda: 1)
-    gpu = staticmethod(lambda: 1)
-    webgpu = staticmethod(lambda: 1)
-    fpga = staticmethod(lambda: 2)
-    npu = staticmethod(lambda: 3)
-    cann = staticmethod(lambda: 3)
-    dml = staticmethod(lambda: 4)
-    default_memory = staticmethod(lambda: 0)
+
+for _name, _type in (_DEVICE_TYPES | {"fpga": 2, "default_memory": 0}).items():
+    setattr(COrtDevice, _name, staticmethod(lambda number=_type: number))
 
 
 class OrtDevice:

@@ -119,9 +119,3 @@ class IOBinding:
         self._iobinding.clear_binding_outputs()
         self._buffers.clear()
         self._names.clear()
-
-    def _run(self, cancel: _core.CancelFlag | None) -> None:
-        try:
-            self._iobinding.run(cancel)
-        except Error as error:
-            raise RuntimeError(f"Error in execution: {error}") from None

@@ -41,6 +41,8 @@ class _Field:
 class _Options:
     """Named fields, and config entries that are text."""
 
+    _config: dict[str, str]
+
     def __init__(self) -> None:
         object.__setattr__(self, "_config", {})
 
@@ -90,6 +92,10 @@ class SessionOptions(_Options):
     )
     use_deterministic_compute = _Field(bool, False, "Onrush's runs always are.", effect=False)
     use_per_session_threads = _Field(bool, True, "Threads of the session's own.", effect=False)
+
+    _dims: dict[str, int]
+    _initializers: dict[str, OrtValue]
+    _providers: list[tuple[str, dict[str, str]]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,6 +168,8 @@ class RunOptions(_Options):
     log_verbosity_level = _Field(int, 0, "Detail of debug messages.", effect=False)
     logid = _Field(str, "", "Name in log messages.", effect=False)
     only_execute_path_to_fetches = _Field(bool, False, "Onrush always does.", effect=False)
+
+    _cancel: _core.CancelFlag
 
     def __init__(self) -> None:
         super().__init__()

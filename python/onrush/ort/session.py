@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,17 @@ from .values import OrtValue
 
 class Session:
     """What can be done with a loaded model. ``_sess`` is the _core.Session that does it."""
+
+    _inputs_meta: list[NodeArg]
+    _outputs_meta: list[NodeArg]
+    _overridable_initializers: list[NodeArg]
+    _model_meta: ModelMetadata
+    _sess_options: SessionOptions
+    _providers: list[str]
+    _provider_options: dict[str, dict[str, str]]
+    _profiler: Profiler | None
+    _profile: _core.Profile | None  # of the profiler
+    _profiling_start_time_ns: int
 
     def __init__(self, enable_fallback: bool = True):
         self._sess: Any = None
@@ -72,6 +82,9 @@ class Session:
         """Load the model again for other providers."""
         self._create_inference_session(providers, provider_options)
 
+    def _create_inference_session(self, providers: Any, provider_options: Any) -> None:
+        raise NotImplementedError
+
     def disable_fallback(self) -> None:
         self._enable_fallback = False
 
@@ -90,9 +103,8 @@ class Session:
         Inputs may also be OrtValues, objects with DLPack, numbers and nested lists.
         """
         try:
-            if run_options is None:
-                return self._run(input_feed, output_names)
-            return self._run(input_feed, output_names, _cancel_flag(run_options))
+            cancel = None if run_options is None else _cancel_flag(run_options)
+            return self._sess.run(input_feed, output_names, cancel, self._profile)
         except Error as error:
             raise self._run_error(error, input_feed) from None
 
@@ -129,7 +141,9 @@ class Session:
         """``run`` with OrtValues in and out."""
         feed = {name: value._get_c_value() for name, value in input_dict_ort_values.items()}
         try:
-            results = self._run_values(feed, output_names, _cancel_flag(run_options))
+            results = self._sess.run_values(
+                feed, output_names, _cancel_flag(run_options), self._profile
+            )
         except Error as error:
             raise self._run_error(error, feed) from None
         return [OrtValue(value) for value in results]
@@ -140,15 +154,22 @@ class Session:
         """Run with the inputs and outputs that are bound."""
         if iobinding._session is not self._sess:
             raise ValueError("IOBinding must be used with the session that created it.")
-        self._run_binding(iobinding, _cancel_flag(run_options))
+        cancel = None if run_options is None else _cancel_flag(run_options)
+        try:
+            iobinding._iobinding.run(cancel, self._profile)
+        except Error as error:
+            raise RuntimeError(f"Error in execution: {error}") from None
 
     def run_with_ortvaluevector(
         self, run_options, feed_names, feeds, fetch_names, fetches, fetch_devices
     ) -> None:
         """Run with vectors of the extension module's OrtValues; results are appended to fetches."""
         try:
-            fetches[:] = self._run_values(
-                dict(zip(feed_names, feeds)), list(fetch_names), _cancel_flag(run_options)
+            fetches[:] = self._sess.run_values(
+                dict(zip(feed_names, feeds)),
+                list(fetch_names),
+                _cancel_flag(run_options),
+                self._profile,
             )
         except Error as error:
             raise run_error(error) from None
@@ -169,9 +190,10 @@ class Session:
 
     def end_profiling(self) -> str:
         """Write the profile and return the file's name; "" if profiling is not enabled."""
-        profiler, self._profiler = self._profiler, None
-        self._set_entry_points()
-        return profiler.write(self._sess_options.profile_file_prefix) if profiler else ""
+        profiler, self._profiler, self._profile = self._profiler, None, None
+        if profiler is None:
+            return ""
+        return profiler.write(self._sess_options.profile_file_prefix, self._providers[0])
 
     def get_profiling_start_time_ns(self) -> int:
         """Comparable with time.monotonic_ns(); 0 if profiling is not enabled."""
@@ -189,16 +211,6 @@ class Session:
 
     def set_tuning_results(self, results: list[Any], *, error_on_invalid: bool = False) -> None:
         note_once("tuning results of onnxruntime have no effect in Onrush")
-
-    def _set_entry_points(self) -> None:
-        self._run = self._timed("model_run", self._sess.run)
-        self._run_values = self._timed("model_run", self._sess.run_values)
-        self._run_binding = self._timed("model_run", IOBinding._run)
-
-    def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        return (
-            functools.partial(self._profiler.timed, name, function) if self._profiler else function
-        )
 
     def _check_inputs(self, feed: Mapping[str, Any]) -> None:
         given = list(feed.keys())
@@ -253,6 +265,7 @@ class InferenceSession(Session):
         self._providers = ep.select(self._normalized(providers, provider_options))
         self._provider_options = {name: {} for name in self._providers}
         self._profiler = Profiler() if options.enable_profiling else None
+        self._profile = self._profiler.profile._core if self._profiler else None
         self._profiling_start_time_ns = self._profiler.start_ns if self._profiler else 0
         self._load()
         self._inputs_meta = [NodeArg._of(*described) for described in self._sess.inputs]
@@ -289,19 +302,22 @@ class InferenceSession(Session):
             "initializers": options._initializers,
         }
         model = self._model_path if self._model_bytes is None else self._model_bytes
+        load: Any = _core.Session
+        if self._profiler:
+            load = functools.partial(self._profiler.timed_loading, load)
         try:
-            self._sess = self._timed("session_initialization", _core.Session)(model, **settings)
+            self._sess = load(model, **settings)
         except Error as error:
             raise load_error(error) from None
-        self._set_entry_points()
 
     def _write_model(self, path: str) -> None:
         note_once("the file at optimized_model_filepath holds the model as it was given")
-        if self._model_bytes is None:
-            shutil.copyfile(self._model_path, path)
-        else:
-            with open(path, "wb") as file:
-                file.write(self._model_bytes)
+        model = self._model_bytes
+        if model is None:
+            with open(self._model_path, "rb") as file:
+                model = file.read()
+        with open(path, "wb") as file:
+            file.write(model)
 
 
 def _cancel_flag(run_options: RunOptions | None) -> _core.CancelFlag | None:

@@ -34,6 +34,11 @@ class SparseCsrView:
 class SparseTensor:
     """The values of a tensor that are not zero, and where they stand."""
 
+    _shape: list[int]
+    _values: np.ndarray
+    _view: SparseCooView | SparseCsrView
+    _format: OrtSparseFormat
+
     def __init__(self, sparse_tensor: SparseTensor):
         if not isinstance(sparse_tensor, SparseTensor):
             raise ValueError(

@@ -40,7 +40,7 @@ class OrtValue:
             raise ValueError(
                 "OrtValues are made with OrtValue.ortvalue_from_numpy(array) and the like"
             )
-        self._ortvalue = ortvalue
+        self._ortvalue: Any = ortvalue
         self._numpy_obj = numpy_obj
         self._session = session
 

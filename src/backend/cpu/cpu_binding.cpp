@@ -285,6 +285,7 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
   prepare_outputs(*frame);
   for (const BoundStep& step : steps_) {
     state.check_cancelled();
+    const ProfileTimer timer(state, step.step->profiled);
     execute(step, *frame);
   }
   for (size_t i = 0; i < outputs.size(); ++i)

@@ -84,4 +84,10 @@ std::shared_ptr<const Binding> CpuExecutable::bind(SizeTable sizes) const {
   return make_binding(shared_from_this(), std::move(sizes));
 }
 
+std::vector<std::shared_ptr<const ProfiledStep>> CpuExecutable::profiled_steps() const {
+  std::vector<std::shared_ptr<const ProfiledStep>> result;
+  for (const Step& step : steps_) result.push_back(step.profiled);
+  return result;
+}
+
 }  // namespace onrush::cpu

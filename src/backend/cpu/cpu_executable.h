@@ -28,6 +28,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
  public:
   CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared);
   std::shared_ptr<const Binding> bind(SizeTable sizes) const override;
+  std::vector<std::shared_ptr<const ProfiledStep>> profiled_steps() const override;
 
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }

@@ -319,4 +319,10 @@ std::shared_ptr<const Binding> CudaExecutable::bind(SizeTable sizes) const {
   return make_binding(shared_from_this(), std::move(sizes));
 }
 
+std::vector<std::shared_ptr<const ProfiledStep>> CudaExecutable::profiled_steps() const {
+  std::vector<std::shared_ptr<const ProfiledStep>> result;
+  for (const CudaStep& step : steps_) result.push_back(step.step.profiled);
+  return result;
+}
+
 }  // namespace onrush::cuda

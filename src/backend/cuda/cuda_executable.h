@@ -71,6 +71,7 @@ class CudaExecutable final : public Executable,
  public:
   CudaExecutable(Schedule schedule, std::shared_ptr<CudaShared> shared);
   std::shared_ptr<const Binding> bind(SizeTable sizes) const override;
+  std::vector<std::shared_ptr<const ProfiledStep>> profiled_steps() const override;
 
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }

@@ -8,14 +8,18 @@
 namespace onrush {
 namespace {
 
+using GraphPtr = std::shared_ptr<const Graph>;
+using ProfiledStepPtr = std::shared_ptr<const ProfiledStep>;
+
 class ReferenceBinding final : public Binding {
  public:
-  ReferenceBinding(std::shared_ptr<const Graph> graph, SizeTable sizes)
-      : graph_(std::move(graph)), sizes_(std::move(sizes)) {}
+  ReferenceBinding(GraphPtr graph, ProfiledStepPtr profiled, SizeTable sizes)
+      : graph_(std::move(graph)), profiled_(std::move(profiled)), sizes_(std::move(sizes)) {}
 
   void run(RunState& state, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) const override {
     state.check_cancelled();
+    const ProfileTimer timer(state, profiled_);
     const std::vector<Tensor> results = evaluate(*graph_, inputs, sizes_);
     // The evaluator shares memory between values, and with the graph's constants; callers do not.
     for (size_t i = 0; i < results.size(); ++i) {
@@ -26,20 +30,25 @@ class ReferenceBinding final : public Binding {
   }
 
  private:
-  std::shared_ptr<const Graph> graph_;
+  GraphPtr graph_;
+  ProfiledStepPtr profiled_;
   SizeTable sizes_;
 };
 
 class ReferenceExecutable final : public Executable {
  public:
   explicit ReferenceExecutable(Graph graph)
-      : graph_(std::make_shared<const Graph>(std::move(graph))) {}
+      : graph_(std::make_shared<const Graph>(std::move(graph))),
+        profiled_(std::make_shared<const ProfiledStep>(
+            ProfiledStep{"graph", "evaluate", *graph_->origin_names})) {}
   std::shared_ptr<const Binding> bind(SizeTable sizes) const override {
-    return std::make_shared<ReferenceBinding>(graph_, std::move(sizes));
+    return std::make_shared<ReferenceBinding>(graph_, profiled_, std::move(sizes));
   }
+  std::vector<ProfiledStepPtr> profiled_steps() const override { return {profiled_}; }
 
  private:
-  std::shared_ptr<const Graph> graph_;
+  GraphPtr graph_;
+  ProfiledStepPtr profiled_;
 };
 
 class ReferenceBackend final : public Backend {

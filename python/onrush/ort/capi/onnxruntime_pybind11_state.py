@@ -2,9 +2,10 @@
 
 from .. import *
 
-from ..._core import OrtValue  # isort: skip: these replace names above
-from ..._core import Session as InferenceSession  # isort: skip
-from ..devices import COrtDevice as OrtDevice
+# These replace names above.
+from ..._core import OrtValue  # type: ignore[assignment]  # isort: skip
+from ..._core import Session as InferenceSession  # type: ignore[assignment]  # isort: skip
+from ..devices import COrtDevice as OrtDevice  # type: ignore[assignment]
 from ..errors import (
     DeviceReset,
     EngineError,

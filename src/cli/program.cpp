@@ -1,0 +1,186 @@
+#include "cli/program.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <map>
+#include <new>
+
+#include "cli/commands.h"
+
+namespace onrush::cli {
+namespace {
+
+constexpr int kSuccess = 0;
+constexpr int kFailure = 1;
+constexpr int kWrongUsage = 2;
+
+// A check whose own text stays out of the help page.
+CLI::Validator quiet(const CLI::Validator& check) { return check.description(""); }
+
+// Empty if the name is one of a device; whether it is there is the session's to say.
+std::string check_device(const std::string& name) {
+  const bool known =
+      name == "cpu" || name == "reference" || name == "cuda" || name.starts_with("cuda:");
+  return known ? "" : fmt::format("there is no device '{}'", name);
+}
+
+void add_repeatable(CLI::App& command, const std::string& option, std::vector<std::string>& values,
+                    const std::string& form, const std::string& description) {
+  command.add_option(option, values, description)
+      ->type_name(form)
+      ->allow_extra_args(false);  // one value each time, so that MODEL may follow
+}
+
+void add_inputs(CLI::App& command, InputTexts& inputs) {
+  add_repeatable(command, "--input", inputs.inputs, "NAME=VALUES",
+                 "Values of an input (random if not given): NAME=FILE.npy, NAME=FILE.npz, "
+                 "NAME=random[:SEED], or FILE.npz with all inputs");
+  add_repeatable(command, "--shape", inputs.shapes, "NAME=SIZES",
+                 "Shape of a random input, as in NAME=1x3x224x224");
+  add_repeatable(command, "--dim", inputs.dims, "NAME=SIZE",
+                 "Size of a dimension that the model names; 1 if not given");
+}
+
+void add_model(CLI::App& command, std::string& model) {
+  command.add_option("MODEL", model, "An .onnx file")->required()->type_name("");
+}
+
+CLI::App& add_run(CLI::App& app, RunCommand& run) {
+  CLI::App& command = *app.add_subcommand("run", "Run a model on given or random inputs");
+  add_model(command, run.model);
+  add_inputs(command, run.inputs);
+  command.add_option("--output-dir", run.output_dir, "Write each output to DIR/NAME.npy")
+      ->type_name("DIR");
+  command.add_option("--output", run.output_file, "Write all outputs to one .npz file")
+      ->type_name("FILE.npz");
+  command.add_option("--repeat", run.repeat, "Time N more runs")
+      ->type_name("N")
+      ->check(quiet(CLI::NonNegativeNumber));
+  command.add_flag("--json", run.json, "Print times and peak memory only, as a JSON object");
+  command.add_option("--threads", run.session.threads, "Threads; 0 (default): one a processor")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(0, 4096)));
+  command
+      .add_option("--device", run.session.device,
+                  "cpu (default), cuda[:N], or reference, slow and exact")
+      ->type_name("NAME")
+      ->check(check_device);
+  const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
+                                                       {"bf16", Precision::bf16}};
+  command
+      .add_option("--precision", run.session.precision,
+                  "fp32 (default), or bf16: matrix products and convolutions of f32 in bfloat16")
+      ->type_name("NAME")
+      ->transform(quiet(CLI::CheckedTransformer(precisions)));
+  command
+      .add_option("--cache-folder", run.session.cache_folder,
+                  "Where kernels compiled for a GPU are kept; see 'onrush cache'")
+      ->type_name("DIR");
+  command.add_option("--opt", run.session.optimization_level, "0: no optimisation; 1 (default)")
+      ->type_name("0|1")
+      ->check(quiet(CLI::Range(0, 1)));
+  command
+      .add_option("--memory-limit", run.session.memory_limit,
+                  "Most memory for prepared weights and scratch, as in 512MB")
+      ->type_name("SIZE")
+      ->transform(quiet(CLI::AsSizeValue(false)));
+  return command;
+}
+
+CLI::App& add_inspect(CLI::App& app, std::string& model) {
+  CLI::App& command = *app.add_subcommand(
+      "inspect", "Show inputs, outputs, operators, weights, and what is unsupported");
+  add_model(command, model);
+  return command;
+}
+
+CLI::App& add_plan(CLI::App& app, PlanCommand& plan, int& optimization_level) {
+  CLI::App& command = *app.add_subcommand("plan", "Show what the compiler makes of a model");
+  add_model(command, plan.model);
+  add_inputs(command, plan.inputs);
+  command
+      .add_option("--stage", plan.stage,
+                  "What to show: model, graph, optimized, schedule or plan (default)")
+      ->type_name("NAME")
+      ->check(
+          quiet(CLI::IsMember(std::vector<std::string>(std::begin(kStages), std::end(kStages)))));
+  command.add_option("--opt", optimization_level, "0: no optimisation; 1 (default)")
+      ->type_name("0|1")
+      ->check(quiet(CLI::Range(0, 1)));
+  command.add_flag("--run", plan.execute,
+                   "Run the model, so that parts that wait for its values are planned too");
+  return command;
+}
+
+// `chosen` is what the subcommands set.
+CLI::App& add_cache(CLI::App& app, CacheCommand& chosen) {
+  CLI::App& command = *app.add_subcommand(
+      "cache", "Show, trim or clear what is kept on disk, such as kernels compiled for a GPU");
+  command.require_subcommand(0, 1);
+  const auto add = [&](const std::string& name, const std::string& description) {
+    CLI::App& action = *command.add_subcommand(name, description);
+    action.add_option("--folder", chosen.folder, "The cache, if it is not the default one")
+        ->type_name("DIR");
+    return &action;
+  };
+  add("show", "Show the folder and what it holds (default)");
+  add("trim", "Remove what was used least recently")
+      ->add_option("SIZE", chosen.keep, "Most bytes to keep, as in 512MB")
+      ->required()
+      ->type_name("")
+      ->transform(quiet(CLI::AsSizeValue(false)));
+  add("clear", "Remove everything")->callback([&] { chosen.keep = 0; });
+  return command;
+}
+
+int dispatch(int argc, char** argv) {
+  CLI::App app("Runs ONNX models.", "onrush");
+  app.set_version_flag("--version", fmt::format("onrush {}", version()));
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(26);
+  RunCommand run_command;
+  std::string inspected;
+  PlanCommand plan_command;
+  CacheCommand cache_command;
+  int optimization_level = 1;
+  CLI::App& run_app = add_run(app, run_command);
+  CLI::App& inspect_app = add_inspect(app, inspected);
+  CLI::App& plan_app = add_plan(app, plan_command, optimization_level);
+  CLI::App& cache_app = add_cache(app, cache_command);
+  app.add_subcommand("doctor", "Show what this machine offers, and what is missing for GPUs");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& request) {  // --help, --version
+    return app.exit(request);
+  } catch (const CLI::ParseError& error) {
+    if (const auto unknown = app.remaining(); app.get_subcommands().empty() && !unknown.empty())
+      throw UsageError(fmt::format("unknown command or option '{}'", unknown[0]));
+    throw UsageError(error.what());
+  }
+  plan_command.optimize = optimization_level > 0;
+  if (run_app.parsed()) run(run_command);
+  else if (inspect_app.parsed()) inspect(inspected);
+  else if (plan_app.parsed()) plan(plan_command);
+  else if (cache_app.parsed()) cache(cache_command);
+  else doctor();
+  return kSuccess;
+}
+
+}  // namespace
+
+int program(int argc, char** argv) {
+  try {
+    return dispatch(argc, argv);
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "onrush: {}\nSee 'onrush --help' and 'onrush COMMAND --help'.\n",
+               error.what());
+    return kWrongUsage;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "onrush: out of memory\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "onrush: {}\n", error.what());
+  }
+  return kFailure;
+}
+
+}  // namespace onrush::cli
