@@ -250,12 +250,53 @@ Result split_batch(Rewriter& r, NodeId id) {
   return std::nullopt;
 }
 
+struct Scaled {
+  NodeId x;       // without the factor
+  NodeId factor;  // one number, repeated
+};
+
+// A product with one number, perhaps moved about since.
+std::optional<Scaled> scaled(Rewriter& r, NodeId id) {
+  Builder& b = r.b;
+  if (r.is(id, Op::mul)) {
+    const NodeId factor = r.operand(id, 1);
+    if (!is_float(b.dtype(id)) || !r.facts.splat(factor)) return std::nullopt;
+    return Scaled{r.operand(id, 0), factor};
+  }
+  if (!r.is(id, Op::reshape) && !r.is(id, Op::transpose)) return std::nullopt;
+  const auto inner = scaled(r, r.operand(id, 0));
+  if (!inner) return std::nullopt;
+  if (r.is(id, Op::reshape)) {
+    const Dims shape = b.shape(id);
+    return Scaled{b.reshape(inner->x, shape), inner->factor};
+  }
+  const Axes permutation = b.node(id).as<TransposeAttr>().permutation;
+  return Scaled{b.transpose(inner->x, permutation), inner->factor};
+}
+
+// A number by which an operand is multiplied multiplies the result instead, where it joins what
+// follows; the operand is then read as it lies.
+Result scale_after_dot(Rewriter& r, NodeId id) {
+  Builder& b = r.b;
+  if (!r.is(id, Op::dot) || !is_float(b.dtype(id))) return std::nullopt;
+  for (const int side : {0, 1}) {
+    Operand lhs = operand_of(r, id, 0), rhs = operand_of(r, id, 1);
+    Operand& operand = side == 0 ? lhs : rhs;
+    if (r.facts.is_weight(operand.x)) continue;
+    const auto found = scaled(r, operand.x);
+    if (!found) continue;
+    const double factor = *r.facts.splat(found->factor);
+    operand.x = found->x;
+    const NodeId dot = dot_of(b, std::move(lhs), std::move(rhs), b.dtype(id));
+    return b.mul(dot, b.like(dot, factor));
+  }
+  return std::nullopt;
+}
+
 constexpr Rule kRules[] = {
-    {"pad_of_conv", pad_of_conv},
-    {"pad_of_window", pad_of_window},
-    {"tiles_are_a_dot", tiles_are_a_dot},
-    {"drop_unit_axes", drop_unit_axes},
-    {"reshape_after_dot", reshape_after_dot},
+    {"scale_after_dot", scale_after_dot}, {"pad_of_conv", pad_of_conv},
+    {"pad_of_window", pad_of_window},     {"tiles_are_a_dot", tiles_are_a_dot},
+    {"drop_unit_axes", drop_unit_axes},   {"reshape_after_dot", reshape_after_dot},
     {"split_batch", split_batch},
 };
 

@@ -168,21 +168,25 @@ Result fold_output_scale(Rewriter& r, NodeId id) {
   return Scaling(r).scaled(y, *factor);
 }
 
-// A number that could not be folded into a dot's operands: onto the smaller one.
-Result scale_smaller_operand(Rewriter& r, NodeId id) {
+// A number that multiplies a product of two values of the run: into what one of them is made from.
+Result fold_number_into_operand(Rewriter& r, NodeId id) {
   Builder& b = r.b;
   const Op op = b.node(id).op;
   if ((op != Op::mul && op != Op::div) || !is_float(b.dtype(id))) return std::nullopt;
   const auto c = with_number(r, id, op);
   if (!c || !r.is(c->x, Op::dot) || !r.used_once(c->x)) return std::nullopt;
-  NodeId lhs = r.operand(c->x, 0), rhs = r.operand(c->x, 1);
-  if (b.dtype(lhs) != b.dtype(id) || b.dtype(rhs) != b.dtype(id)) return std::nullopt;
-  NodeId& smaller = element_cost(b.type(rhs)) < element_cost(b.type(lhs)) ? rhs : lhs;
-  if (element_cost(b.type(smaller)) >= element_cost(b.type(id)) || r.facts.is_weight(smaller))
-    return std::nullopt;
-  const DotAttr attr = b.node(c->x).as<DotAttr>();
-  smaller = b.binary(op, smaller, b.like(smaller, c->value));
-  return b.dot(lhs, rhs, attr);
+  for (const int side : {0, 1}) {
+    NodeId operands[] = {r.operand(c->x, 0), r.operand(c->x, 1)};
+    NodeId& operand = operands[side];
+    if (b.dtype(operand) != b.dtype(id) || r.facts.is_weight(operand)) continue;
+    const double value = op == Op::mul ? c->value : 1 / c->value;
+    const NodeId factor = b.reshape(b.like(operand, value), ones(b.rank(operand)));
+    const auto scaled = Scaling(r).scaled(operand, factor);
+    if (!scaled) continue;
+    operand = *scaled;
+    return b.dot(operands[0], operands[1], DotAttr(b.node(c->x).as<DotAttr>()));
+  }
+  return std::nullopt;
 }
 
 Result fold_input_scale(Rewriter& r, NodeId id) {
@@ -237,7 +241,7 @@ constexpr Rule kRules[] = {
     {"subtracted_bias", subtracted_bias},
     {"merge_biases", merge_biases},
     {"fold_input_scale", fold_input_scale},
-    {"scale_smaller_operand", scale_smaller_operand},
+    {"fold_number_into_operand", fold_number_into_operand},
 };
 
 }  // namespace

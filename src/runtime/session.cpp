@@ -72,9 +72,8 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
     return make_cpu_backend({options.threads, options.optimization_level > 0, options.memory_limit,
                              options.precision == Precision::bf16});
   if (const auto ordinal = cuda_ordinal(options.device))
-    return make_cuda_backend(
-        {*ordinal, options.optimization_level > 0, options.precision, options.memory_limit,
-         options.cache_folder});
+    return make_cuda_backend({*ordinal, options.optimization_level > 0, options.precision,
+                              options.memory_limit, options.cache_folder});
   fail(ErrorCode::invalid_argument,
        "unknown device '{}': use \"cpu\", \"cuda\", \"cuda:1\" ... or \"reference\"",
        options.device);

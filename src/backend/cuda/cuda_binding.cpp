@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "backend/cuda/graph.h"
@@ -60,9 +61,13 @@ struct Frame {
 
 class CudaBinding final : public Binding {
  public:
+  // known: values on the device that these steps read and did not prepare.
   CudaBinding(std::shared_ptr<const CudaExecutable> owner, const CudaExecutable& executable,
-              SizeTable sizes, std::vector<const CudaStep*> steps)
-      : owner_(std::move(owner)), executable_(executable), sizes_(std::move(sizes)) {
+              SizeTable sizes, std::vector<const CudaStep*> steps, std::map<NodeId, Tensor> known)
+      : owner_(std::move(owner)),
+        executable_(executable),
+        sizes_(std::move(sizes)),
+        known_(std::move(known)) {
     const ContextScope scope(*context());
     place_values(steps);
     lay_out_memory();
@@ -113,7 +118,7 @@ class CudaBinding final : public Binding {
   const CudaExecutable& executable_;
   SizeTable sizes_;
   std::vector<Place> places_;
-  std::vector<Tensor> dims_;  // on the device
+  std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
   // Offsets in a frame's device memory, and of inputs and outputs in its host memory.
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
   std::vector<size_t> host_input_offsets_, host_output_offsets_;
@@ -147,9 +152,11 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
     else if (graph().nodes[i].op == Op::constant)
       places[i] = {Place::Kind::fixed, 0, 0, nullptr};  // read by the host only
     if (graph().nodes[i].op != Op::dims) continue;
-    dims_.push_back(upload(context(), evaluate_node(graph().nodes[i], {}, size).at(0), stream));
-    places[i] = {Place::Kind::fixed, 0, 0, dims_.back().data()};
+    Tensor& dims = known_[NodeId{i}];
+    if (!dims) dims = upload(context(), evaluate_node(graph().nodes[i], {}, size).at(0), stream);
   }
+  for (auto& [node, tensor] : known_)
+    places[node.index] = {Place::Kind::fixed, 0, 0, tensor.data()};
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
   const std::vector<int64_t> none(steps.size(), 0);
@@ -525,8 +532,14 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
   std::vector<const CudaStep*> steps;
   for (const CudaStep& step : executable->steps()) steps.push_back(&step);
   const CudaExecutable& reference = *executable;
+  std::map<NodeId, Tensor> known;
+  for (const CudaStep& step : executable->bind_steps()) {
+    const std::vector<Tensor> results =
+        CudaBinding(nullptr, reference, sizes, {&step}, known).run_group();
+    for (size_t i = 0; i < results.size(); ++i) known[step.step.group->outputs[i]] = results[i];
+  }
   return std::make_shared<CudaBinding>(std::move(executable), reference, std::move(sizes),
-                                       std::move(steps));
+                                       std::move(steps), std::move(known));
 }
 
 void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, const SizeTable& sizes,
@@ -553,7 +566,7 @@ void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, cons
 
 std::vector<Tensor> run_once(const CudaExecutable& executable, const CudaStep& step,
                              const SizeTable& sizes) {
-  return CudaBinding(nullptr, executable, sizes, {&step}).run_group();
+  return CudaBinding(nullptr, executable, sizes, {&step}, {}).run_group();
 }
 
 }  // namespace onrush::cuda

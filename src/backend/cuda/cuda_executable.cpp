@@ -87,17 +87,24 @@ CudaExecutable::CudaExecutable(Schedule schedule, std::shared_ptr<CudaShared> sh
   for (const Group& group : schedule_.groups)
     if (group.time == Time::prepare)
       prepare_steps_.push_back(make_cuda_step(make_step(schedule_, group), at_hand));
-  for (Step& step : fused_steps()) steps_.push_back(make_cuda_step(std::move(step), at_hand));
+  const std::vector<Time> times = node_times();
+  for (Step& step : fused_steps()) {
+    const std::vector<NodeId>& outputs = step.group->outputs;
+    const bool bind = std::all_of(outputs.begin(), outputs.end(),
+                                  [&](NodeId node) { return times[node.index] != Time::run; });
+    (bind ? bind_steps_ : steps_).push_back(make_cuda_step(std::move(step), at_hand));
+  }
   // New sizes may have come up while the steps were made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   std::vector<FunctionRequest> requests;
-  for (const auto* steps : {&prepare_steps_, &steps_})
+  for (const auto* steps : {&prepare_steps_, &bind_steps_, &steps_})
     for (const CudaStep& step : *steps)
       for (const StepKernel& kernel : step.kernels) add_requests(kernel, sizes, requests);
   compile(requests);
   upload_constants();
   for (CudaStep& step : prepare_steps_) pack(step, sizes), prepare(step, sizes);
-  for (CudaStep& step : steps_) pack(step, sizes);
+  for (auto* steps : {&bind_steps_, &steps_})
+    for (CudaStep& step : *steps) pack(step, sizes);
 }
 
 // With a narrow precision, f32 values that only kernels write and read lie in memory as f16 or
@@ -138,6 +145,16 @@ void CudaExecutable::add_requests(const StepKernel& kernel, const SizeTable& siz
                                   std::vector<FunctionRequest>& requests) const {
   requests.push_back({variant(kernel, sizes).text, false});
   if (kernel.packing) add_requests(*kernel.packing, sizes, requests);
+}
+
+std::vector<Time> CudaExecutable::node_times() const {
+  std::vector<Time> times;
+  for (const Node& node : graph().nodes) {
+    Time operands = Time::prepare;
+    for (NodeId operand : node.inputs) operands = std::max(operands, times[operand.index]);
+    times.push_back(time_of(node, operands));
+  }
+  return times;
 }
 
 // The steps of a run, with attention as one step where there is a kernel for it.
@@ -256,7 +273,7 @@ Tensor CudaExecutable::device_weight(NodeId node, const Stream& stream) const {
 // Constants that kernels read; those that only host steps or packings read stay where they are.
 void CudaExecutable::upload_constants() {
   const Stream stream(shared_->context);
-  for (const auto* steps : {&prepare_steps_, &steps_})
+  for (const auto* steps : {&prepare_steps_, &bind_steps_, &steps_})
     for (const CudaStep& step : *steps) {
       std::vector<NodeId> nodes;
       const auto add = [&](const Loops& loops) {

@@ -75,7 +75,9 @@ class CudaExecutable final : public Executable,
 
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }
-  const std::vector<CudaStep>& steps() const { return steps_; }  // Time::run only
+  const std::vector<CudaStep>& steps() const { return steps_; }  // of a run
+  // What depends on sizes only, once a binding; in order, before the others.
+  const std::vector<CudaStep>& bind_steps() const { return bind_steps_; }
   CudaShared& shared() const { return *shared_; }
   DType storage(NodeId node) const { return storage_[node.index]; }  // of a value in memory
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }  // on the device
@@ -89,6 +91,7 @@ class CudaExecutable final : public Executable,
  private:
   CudaStep make_cuda_step(Step step, const SizeTable& sizes) const;
   std::vector<Step> fused_steps() const;
+  std::vector<Time> node_times() const;
   void add_requests(const StepKernel& kernel, const SizeTable& sizes,
                     std::vector<FunctionRequest>& requests) const;
   void choose_storage();
@@ -104,7 +107,7 @@ class CudaExecutable final : public Executable,
   std::vector<std::string> keys_;
   std::vector<DType> storage_;
   std::vector<Tensor> prepared_;
-  std::vector<CudaStep> prepare_steps_, steps_;
+  std::vector<CudaStep> prepare_steps_, bind_steps_, steps_;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::string> texts_;  // distinct
