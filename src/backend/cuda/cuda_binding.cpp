@@ -160,7 +160,8 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
   const std::vector<int64_t> none(steps.size(), 0);
-  Placement placement = place(executable_.schedule(), plain, sizes_, std::move(places), none);
+  Placement placement =
+      place(executable_.plan().schedule(), plain, sizes_, std::move(places), none);
   places_ = std::move(placement.places);
   arena_bytes_ = placement.arena_bytes;
   results_ = placement.tensors;
@@ -215,7 +216,7 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
   std::vector<FunctionRequest> requests;
   for (const CudaStep* step : steps)
     for (const StepKernel& kernel : step->kernels) {
-      const KernelVariant& variant = executable_.variant(kernel, sizes_);
+      const KernelVariant& variant = executable_.plan().variant(kernel, sizes_);
       requests.push_back({variant.text, is_wide(variant.kernel)});
     }
   executable_.compile(requests);
@@ -224,9 +225,9 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
     BoundStep bound{step, {}};
     host_steps_ = host_steps_ || step->kernels.empty();
     for (const StepKernel& kernel : step->kernels) {
-      const CudaKernel& printed = executable_.variant(kernel, sizes_).kernel;
+      const CudaKernel& printed = executable_.plan().variant(kernel, sizes_).kernel;
       const Function function = executable_.function(*request++);
-      const CudaLaunch launch = launch_of(printed, sizes_, executable_.shared().target);
+      const CudaLaunch launch = launch_of(printed, sizes_, executable_.plan().target());
       LaunchShape shape = launch_shape(launch);
       if (shape.shared_bytes > kPlainSharedBytes)
         function.allow_shared_bytes(static_cast<uint32_t>(
@@ -319,8 +320,8 @@ void CudaBinding::execute_host(NodeId id, Frame& frame, Values& values) const {
   for (NodeId operand : node.inputs) operands.push_back(host_value(operand, frame, values));
   const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
   const std::vector<Tensor> results = evaluate_node(with_fresh_seed(node), operands, size);
-  const int home = executable_.schedule().home[id.index];
-  for (NodeId output : executable_.schedule().groups[static_cast<size_t>(home)].outputs) {
+  const int home = executable_.plan().schedule().home[id.index];
+  for (NodeId output : executable_.plan().schedule().groups[static_cast<size_t>(home)].outputs) {
     const size_t part = output == id ? 0 : static_cast<size_t>(graph()[output].as<GetAttr>().index);
     const auto index = static_cast<size_t>(places_[output.index].index);
     values.host_results[index] = results[part];
@@ -357,7 +358,7 @@ void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
     LaunchShape shape = kernel.shape;
     if (shape.grid.x == 0) continue;
     // A kernel may start while the one ahead ends, and waits by itself for what that writes.
-    shape.programmatic = after_kernel && executable_.shared().target.clusters;
+    shape.programmatic = after_kernel && executable_.plan().target().clusters;
     with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
       launch(kernel.function, shape, frame.stream, arguments);
     });
@@ -375,7 +376,7 @@ void CudaBinding::record(Frame& frame, Values& values) const {
       LaunchShape shape = kernel.shape;
       nodes.push_back(nullptr);
       if (shape.grid.x == 0) continue;
-      shape.programmatic = after_kernel && executable_.shared().target.clusters;
+      shape.programmatic = after_kernel && executable_.plan().target().clusters;
       with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
         launch(kernel.function, shape, frame.stream, arguments);
       });
@@ -530,10 +531,10 @@ std::vector<Tensor> CudaBinding::run_group() const {
 std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable> executable,
                                             SizeTable sizes) {
   std::vector<const CudaStep*> steps;
-  for (const CudaStep& step : executable->steps()) steps.push_back(&step);
+  for (const CudaStep& step : executable->plan().steps()) steps.push_back(&step);
   const CudaExecutable& reference = *executable;
   std::map<NodeId, Tensor> known;
-  for (const CudaStep& step : executable->bind_steps()) {
+  for (const CudaStep& step : executable->plan().bind_steps()) {
     const std::vector<Tensor> results =
         CudaBinding(nullptr, reference, sizes, {&step}, known).run_group();
     for (size_t i = 0; i < results.size(); ++i) known[step.step.group->outputs[i]] = results[i];
@@ -544,13 +545,13 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
 
 void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, const SizeTable& sizes,
                 std::span<const Tensor> buffers, const Stream& stream) {
-  const KernelVariant& variant = executable.variant(kernel, sizes);
+  const KernelVariant& variant = executable.plan().variant(kernel, sizes);
   const bool wide = std::any_of(buffers.begin(), buffers.end(), [](const Tensor& tensor) {
     return tensor.count() > kLargestNarrowIndex;
   });
   executable.compile({{variant.text, wide}});
   const LaunchShape shape =
-      launch_shape(launch_of(variant.kernel, sizes, executable.shared().target));
+      launch_shape(launch_of(variant.kernel, sizes, executable.plan().target()));
   std::vector<CUdeviceptr> pointers;
   for (const Tensor& buffer : buffers) pointers.push_back(device_address(buffer.data()));
   std::vector<int64_t> size_values = size_arguments(variant.kernel, sizes);

@@ -125,19 +125,28 @@ ONRUSH_GROUP_MATH(Bf16GroupMath, bf16, "bf16")
 #undef ONRUSH_GROUP_MATH
 #undef ONRUSH_16
 #undef ONRUSH_4
+#endif
 
 // Rows of 128 bytes with their pieces permuted as piece_offset() does, in groups of 8 rows.
 __device__ inline u64 tile_descriptor(u32 address) {
   return (u64)((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
-__device__ inline void group_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Around the products of a group, which are under way until group_wait().
+__device__ inline void group_begin() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
 __device__ inline void group_launch() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
 }
 __device__ inline void group_wait() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-}
 #endif
+}
 // Makes what this thread has written to shared memory visible to units that read it by themselves.
 __device__ inline void publish_shared() {
 #if __CUDA_ARCH__ >= 900
@@ -263,7 +272,6 @@ __device__ inline void contract(const Lhs& lhs, const Rhs& rhs, const Epilogue& 
     right.keep(shared + stage * kStage + LhsLoader::kBytes);
   };
 
-  trigger_dependents();
   if constexpr (Rhs::kWeights) {
     for (int s = 0; s < kStages - 1; ++s)
       if (s < steps) fetch_right(s);
@@ -373,6 +381,9 @@ __device__ inline void contract(const Lhs& lhs, const Rhs& rhs, const Epilogue& 
   }
 
   // Partial sums meet in shared memory: of the warps that share k, then of the cluster's blocks.
+  // Blocks that start now take what is left of multiprocessors that are still busy. Earlier they
+  // would crowd on idle ones: measured, that costs more than it hides.
+  trigger_dependents();
   wait_stages<0>();
   __syncthreads();
   constexpr int kPitch = kN + 8;

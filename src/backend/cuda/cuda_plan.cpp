@@ -1,0 +1,179 @@
+#include "backend/cuda/cuda_plan.h"
+
+#include <algorithm>
+
+#include "codegen/merge_axes.h"
+#include "plan/attention.h"
+#include "plan/placement.h"
+
+namespace onrush::cuda {
+namespace {
+
+ContractionMath f32_math(Precision precision) {
+  switch (precision) {
+    case Precision::fp32: return ContractionMath::scalar;
+    case Precision::fp16: return ContractionMath::f16;
+    case Precision::bf16: return ContractionMath::bf16;
+    default: return ContractionMath::tf32;
+  }
+}
+
+Loops merged(Loops loops) {
+  std::vector<int> kinds;
+  for (const Axis& axis : loops.axes) kinds.push_back(axis.reduce);
+  merge_axes(loops, kinds);
+  return loops;
+}
+
+}  // namespace
+
+CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target)
+    : schedule_(std::move(schedule)), precision_(precision), target_(target) {
+  choose_storage();
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  for (const Group& group : schedule_.groups)
+    if (group.time == Time::prepare)
+      prepare_steps_.push_back(make_cuda_step(make_step(schedule_, group), sizes));
+  const std::vector<Time> times = node_times();
+  for (Step& step : fused_steps()) {
+    const std::vector<NodeId>& outputs = step.group->outputs;
+    const bool bind = std::all_of(outputs.begin(), outputs.end(),
+                                  [&](NodeId node) { return times[node.index] != Time::run; });
+    (bind ? bind_steps_ : steps_).push_back(make_cuda_step(std::move(step), sizes));
+  }
+}
+
+// With a narrow precision, f32 values that only kernels write and read lie in memory as f16 or
+// bf16.
+void CudaPlan::choose_storage() {
+  for (const Node& node : graph().nodes) {
+    const auto* type = std::get_if<TensorType>(&node.type);
+    storage_.push_back(type ? type->dtype : DType::undefined);
+  }
+  const Precision precision = precision_;
+  if (precision != Precision::fp16 && precision != Precision::bf16) return;
+  const DType narrow = precision == Precision::fp16 ? DType::f16 : DType::bf16;
+  for (const Group& group : schedule_.groups) {
+    if (group.kind == Group::Kind::host || group.time == Time::prepare) continue;
+    for (NodeId output : group.outputs)
+      if (graph().dtype(output) == DType::f32) storage_[output.index] = narrow;
+  }
+  for (const Group& group : schedule_.groups)
+    if (group.kind == Group::Kind::host)
+      for (NodeId input : graph()[group.anchor].inputs)
+        storage_[input.index] = graph().dtype(input);
+  for (const GraphOutput& output : graph().outputs)
+    storage_[output.node.index] = graph().dtype(output.node);
+}
+
+void CudaPlan::store_narrow(Loops& loops) const {
+  for (LoopBuffer& buffer : loops.buffers) buffer.dtype = storage(buffer.node);
+}
+
+// Known before the first run.
+bool CudaPlan::is_weight(NodeId node) const {
+  const int home = schedule_.home[node.index];
+  return graph()[node].op == Op::constant ||
+         (home >= 0 && schedule_.groups[static_cast<size_t>(home)].time == Time::prepare);
+}
+
+std::vector<Time> CudaPlan::node_times() const {
+  std::vector<Time> times;
+  for (const Node& node : graph().nodes) {
+    Time operands = Time::prepare;
+    for (NodeId operand : node.inputs) operands = std::max(operands, times[operand.index]);
+    times.push_back(time_of(node, operands));
+  }
+  return times;
+}
+
+// The steps of a run, with attention as one step where there is a kernel for it.
+std::vector<Step> CudaPlan::fused_steps() const {
+  std::vector<Step> steps;
+  for (const Group& group : schedule_.groups)
+    if (group.time == Time::run) steps.push_back(make_step(schedule_, group));
+  std::vector<bool> gone(steps.size());
+  for (AttentionSteps& found : find_attention(schedule_, steps)) {
+    if (!make_cuda_attention(found.attention.scores, found.attention.values, false,
+                             f32_math(precision_)))
+      continue;
+    gone[found.scores] = gone[found.softmax] = true;
+    steps[found.values].kernel = std::move(found.attention);
+  }
+  std::vector<Step> left;
+  for (size_t i = 0; i < steps.size(); ++i)
+    if (!gone[i]) left.push_back(std::move(steps[i]));
+  return left;
+}
+
+CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
+  CudaStep result{std::move(step), {}};
+  const auto narrow = [&](Contraction& contraction) {
+    for (Loops* part : {&contraction.lhs, &contraction.rhs, &contraction.epilogue})
+      store_narrow(*part);
+  };
+  if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel))
+    for (Loops& kernel : *loops) {
+      store_narrow(kernel);
+      result.kernels.push_back({merged(kernel), {}, {}, {}});
+    }
+  if (auto* contraction = std::get_if<Contraction>(&result.step.kernel)) {
+    narrow(*contraction);
+    const auto& buffers = contraction->rhs.buffers;
+    const bool weights =
+        !buffers.empty() && std::all_of(buffers.begin(), buffers.end(),
+                                        [&](const LoopBuffer& b) { return is_weight(b.node); });
+    CudaContraction form =
+        make_cuda_contraction(*contraction, weights, f32_math(precision_), sizes);
+    std::unique_ptr<StepKernel> packing;
+    if (form.packed) packing.reset(new StepKernel{merged(form.packing), {}, {}, {}});
+    result.kernels.push_back({std::move(form), std::move(packing), {}, {}});
+  }
+  if (auto* attention = std::get_if<Attention>(&result.step.kernel)) {
+    narrow(attention->scores);
+    narrow(attention->values);
+    result.kernels.push_back({*make_cuda_attention(attention->scores, attention->values,
+                                                   attention->nan_to_zero, f32_math(precision_)),
+                              {},
+                              {},
+                              {}});
+  }
+  return result;
+}
+
+const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable& sizes) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& known : kernel.variants)
+    if (serves(known->kernel, sizes, target_)) return *known;
+  CudaKernel printed;
+  if (const auto* loops = std::get_if<Loops>(&kernel.form)) printed = print_cuda(*loops, sizes);
+  else if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
+    printed = print_cuda(*c, sizes, target_);
+  else printed = print_cuda(std::get<CudaAttention>(kernel.form), sizes, target_);
+  auto found = std::find(texts_.begin(), texts_.end(), printed.text);
+  if (found == texts_.end()) found = texts_.insert(texts_.end(), printed.text);
+  const auto text = static_cast<size_t>(found - texts_.begin());
+  kernel.variants.push_back(std::make_unique<KernelVariant>(std::move(printed), text));
+  return *kernel.variants.back();
+}
+
+std::string CudaPlan::text(size_t index) const {
+  const std::lock_guard lock(mutex_);
+  return texts_[index];
+}
+
+std::vector<size_t> CudaPlan::texts_at_hand() const {
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  std::vector<size_t> texts;
+  for (const auto* steps : {&prepare_steps_, &bind_steps_, &steps_})
+    for (const CudaStep& step : *steps)
+      for (const StepKernel& kernel : step.kernels) {
+        texts.push_back(variant(kernel, sizes).text);
+        if (kernel.packing) texts.push_back(variant(*kernel.packing, sizes).text);
+      }
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return texts;
+}
+
+}  // namespace onrush::cuda

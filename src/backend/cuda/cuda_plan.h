@@ -1,0 +1,77 @@
+// A schedule as kernels for a kind of GPU, before any of them is compiled. Needs no GPU.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "codegen/cuda_source.h"
+#include "ir/time.h"
+#include "plan/steps.h"
+#include <onrush/session.h>
+#include <onrush/tensor.h>
+
+namespace onrush::cuda {
+
+// A kernel printed for sizes with certain facts.
+struct KernelVariant {
+  CudaKernel kernel;
+  size_t text;  // which of the plan's distinct texts
+};
+
+// One kernel of a step, for all sizes.
+struct StepKernel {
+  std::variant<Loops, CudaContraction, CudaAttention> form;
+  std::unique_ptr<StepKernel> packing;  // copies weights into the order in which the kernel
+  Tensor packed;                        // reads them; the copy. Both null if it reads them in place
+  mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the plan
+};
+
+struct CudaStep {
+  Step step;
+  std::vector<StepKernel> kernels;  // empty for host steps
+};
+
+class CudaPlan {
+ public:
+  CudaPlan(Schedule schedule, Precision precision, CudaTarget target);
+
+  const Schedule& schedule() const { return schedule_; }
+  const Graph& graph() const { return schedule_.graph; }
+  // Computed once a session from weights; once a binding from sizes; in each run. In order.
+  std::vector<CudaStep>& prepare_steps() { return prepare_steps_; }
+  std::vector<CudaStep>& bind_steps() { return bind_steps_; }
+  std::vector<CudaStep>& steps() { return steps_; }
+  const std::vector<CudaStep>& prepare_steps() const { return prepare_steps_; }
+  const std::vector<CudaStep>& bind_steps() const { return bind_steps_; }
+  const std::vector<CudaStep>& steps() const { return steps_; }
+  DType storage(NodeId node) const { return storage_[node.index]; }  // of a value in memory
+  const CudaTarget& target() const { return target_; }
+
+  // Thread safe. The kernel for these sizes; printed if no earlier one serves them.
+  const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes) const;
+  std::string text(size_t index) const;
+  // Of all kernels for the sizes that the schedule was made with, those that pack weights
+  // included.
+  std::vector<size_t> texts_at_hand() const;
+
+ private:
+  std::vector<Step> fused_steps() const;
+  std::vector<Time> node_times() const;
+  CudaStep make_cuda_step(Step step, const SizeTable& sizes) const;
+  void choose_storage();
+  void store_narrow(Loops& loops) const;
+  bool is_weight(NodeId node) const;
+
+  Schedule schedule_;
+  Precision precision_;
+  CudaTarget target_;
+  std::vector<DType> storage_;
+  std::vector<CudaStep> prepare_steps_, bind_steps_, steps_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::string> texts_;  // distinct
+};
+
+}  // namespace onrush::cuda

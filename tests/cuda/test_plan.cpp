@@ -1,0 +1,183 @@
+// Kernels of whole networks, printed and compiled for each architecture. Needs no GPU.
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+#include <set>
+
+#include "backend/cuda/compiler.h"
+#include "backend/cuda/cuda_plan.h"
+#include "codegen/cuda_tiles.h"
+#include "cuda/support.h"
+#include "fuse/fuse.h"
+#include "lower/lower.h"
+#include "onnx/decode.h"
+#include "onnx/inline_functions.h"
+#include "optimize/pipeline.h"
+#include "plan/placement.h"
+
+namespace onrush::cuda {
+namespace {
+
+constexpr CudaTarget kHopper{132, true, true}, kAmpere{108, false, false};
+
+struct Network {
+  std::string name;
+  std::map<std::string, Shape> inputs;
+};
+Network image(const std::string& name) { return {name, {{"input", {1, 3, 224, 224}}}}; }
+Network text(int64_t length) {
+  return {"bert_base",
+          {{"input_ids", {1, length}},
+           {"attention_mask", {1, length}},
+           {"token_type_ids", {1, length}}}};
+}
+
+Schedule schedule_of(const Network& network) {
+  onnx::LoadOptions options;
+  options.allow_missing_external_data = true;
+  onnx::Model model = onnx::load(fmt::format("{}/{}.onnx", MODELS, network.name), options);
+  onnx::inline_functions(model);
+  onrush::Environment weights;
+  for (const auto& initializer : model.graph.initializers) {
+    const Tensor& t = initializer.tensor;
+    // Absent weights need no values here.
+    weights.set_constant(initializer.name,
+                         t.data() || !t.count() ? t : Tensor(t.dtype(), t.shape()));
+  }
+  onrush::Environment environment(&weights);
+  for (const auto& input : model.graph.inputs)
+    if (const auto shape = network.inputs.find(input.name); shape != network.inputs.end())
+      environment.set(input.name, Tensor(input.type.element, shape->second));
+  std::vector<NodePtr> nodes;
+  for (const onnx::Node& node : model.graph.nodes) nodes.push_back(NodePtr(NodePtr(), &node));
+  std::vector<std::string> outputs;
+  for (const auto& output : model.graph.outputs) outputs.push_back(output.name);
+  return fuse(optimize(lower({&model, nodes, outputs}, environment).graph));
+}
+
+// The first kernels of each schedule that a plan has, by schedule and whether warpgroups multiply.
+std::vector<std::string> one_of_each_family(const CudaPlan& plan) {
+  std::vector<std::string> texts;
+  std::set<std::pair<CudaSchedule, bool>> seen;
+  const SizeTable sizes = sizes_at_hand(*plan.graph().shapes);
+  for (const CudaStep& step : plan.steps())
+    for (const StepKernel& kernel : step.kernels) {
+      const KernelVariant& variant = plan.variant(kernel, sizes);
+      if (seen.insert({variant.kernel.schedule, variant.kernel.tile.group}).second)
+        texts.push_back(plan.text(variant.text));
+    }
+  return texts;
+}
+
+std::vector<Header> headers() {
+  std::vector<Header> result;
+  for (const DeviceHeader& header : cuda_device_headers())
+    result.push_back({std::string(header.name), std::string(header.text)});
+  return result;
+}
+
+size_t kernels_of_run(const CudaPlan& plan) {
+  size_t count = 0;
+  for (const CudaStep& step : plan.steps()) count += step.kernels.size();
+  return count;
+}
+
+size_t attentions(const CudaPlan& plan) {
+  size_t count = 0;
+  for (const CudaStep& step : plan.steps())
+    for (const StepKernel& kernel : step.kernels)
+      count += std::holds_alternative<CudaAttention>(kernel.form);
+  return count;
+}
+
+TEST(CudaPlan, ComputesAttentionAsOneKernel) {
+  for (const Network& network :
+       {text(128), image("vit_b_16"), Network{"gpt2", {{"input_ids", {1, 128}}}}}) {
+    const CudaPlan narrow(schedule_of(network), Precision::fp16, kHopper);
+    EXPECT_EQ(attentions(narrow), 12u) << network.name;
+    // Factors of 32 bits do not fit its registers.
+    const CudaPlan wide(schedule_of(network), Precision::tf32, kHopper);
+    EXPECT_EQ(attentions(wide), 0u) << network.name;
+    EXPECT_EQ(kernels_of_run(wide), kernels_of_run(narrow) + 24) << network.name;
+  }
+}
+
+TEST(CudaPlan, ComputesOnceABindingWhatDependsOnSizesAlone) {
+  const CudaPlan plan(schedule_of({"gpt2", {{"input_ids", {1, 128}}}}), Precision::fp16, kHopper);
+  EXPECT_FALSE(plan.bind_steps().empty());  // the causal mask
+  for (const CudaStep& step : plan.steps())
+    EXPECT_FALSE(step.kernels.empty()) << "a step of the run is left to the host";
+}
+
+TEST(CudaPlan, KeepsItsKernelsForOtherLengths) {
+  const CudaPlan plan(schedule_of(text(128)), Precision::fp16, kHopper);
+  std::vector<int64_t> symbols;
+  for (const Symbol& symbol : plan.graph().shapes->symbols())
+    symbols.push_back(symbol.value == 128 ? 136 : symbol.value);
+  const SizeTable longer = plan.graph().shapes->evaluate(symbols);
+  const SizeTable sizes = sizes_at_hand(*plan.graph().shapes);
+  for (const CudaStep& step : plan.steps())
+    for (const StepKernel& kernel : step.kernels)
+      EXPECT_EQ(&plan.variant(kernel, sizes), &plan.variant(kernel, longer));
+}
+
+TEST(CudaPlan, StoresNarrowWhatOnlyKernelsSee) {
+  const CudaPlan plan(schedule_of(image("resnet50")), Precision::fp16, kHopper);
+  for (const CudaStep& step : plan.steps())
+    for (NodeId node : step.step.group->outputs) {
+      const auto& outputs = plan.graph().outputs;
+      const bool given = std::any_of(outputs.begin(), outputs.end(),
+                                     [&](const GraphOutput& o) { return o.node == node; });
+      EXPECT_EQ(plan.storage(node), given ? DType::f32 : DType::f16);
+    }
+}
+
+// Every distinct kernel for the H200 and the A100, and one of each family for the others.
+TEST(CudaPlan, CompilesForEveryArchitecture) {
+  if (!nvrtc_library().search.library) GTEST_SKIP() << "skipped: no NVRTC";
+  const Compiler compiler(nvrtc_api(), headers());
+  std::map<std::string, std::set<std::string>> texts;  // by architecture
+  for (const Precision precision :
+       {Precision::fp16, Precision::bf16, Precision::tf32, Precision::fp32})
+    for (const Network& network : {image("mobilenet_v3_large"), image("vit_b_16"), text(128)}) {
+      if (precision == Precision::bf16 && network.name != "bert_base") continue;
+      const CudaPlan hopper(schedule_of(network), precision, kHopper);
+      const CudaPlan ampere(schedule_of(network), precision, kAmpere);
+      for (size_t index : hopper.texts_at_hand()) texts["sm_90a"].insert(hopper.text(index));
+      for (size_t index : ampere.texts_at_hand()) texts["sm_80"].insert(ampere.text(index));
+      if (precision != Precision::fp16) continue;
+      for (const std::string& one : one_of_each_family(ampere))
+        for (const char* architecture : {"sm_86", "sm_89", "sm_100", "sm_120"})
+          texts[architecture].insert(one);
+    }
+  for (const auto& [architecture, distinct] : texts) {
+    const int number = std::atoi(architecture.c_str() + 3);
+    const std::vector<int>& known = compiler.architectures();
+    if (std::find(known.begin(), known.end(), number) == known.end()) continue;
+    constexpr size_t kKernels = 8;  // of one program
+    const std::vector<std::string> all(distinct.begin(), distinct.end());
+    std::vector<Source> sources;
+    for (size_t first = 0; first < all.size(); first += kKernels) {
+      const size_t count = std::min(kKernels, all.size() - first);
+      const std::span<const std::string> part(all.data() + first, count);
+      sources.push_back({"kernels.cu", cuda_program(part, false), {}});
+      if (first == 0) sources.push_back({"wide.cu", cuda_program(part, true), {}});
+    }
+    EXPECT_NO_THROW(compiler.compile_all(sources, architecture)) << architecture;
+  }
+}
+
+TEST(Tiles, FollowTheSize) {
+  const auto tile = [](int64_t m, int64_t n, int64_t k) {
+    return choose_tile({1, m, n, k, 2, ContractionMath::f16, true}, kHopper);
+  };
+  const ContractionTile large = tile(4096, 4096, 4096), small = tile(1, 1000, 2048);
+  EXPECT_TRUE(large.group);
+  EXPECT_GE(large.m * large.n, 128 * 128);
+  EXPECT_EQ(small.m, 16);
+  // Without warpgroups none of their tiles is chosen.
+  EXPECT_FALSE(choose_tile({1, 4096, 4096, 4096, 2, ContractionMath::f16, false}, kAmpere).group);
+}
+
+}  // namespace
+}  // namespace onrush::cuda
