@@ -771,7 +771,10 @@ int64_t fix(Dim dim, std::string_view origin) {
 
 int64_t SizeTable::operator()(Dim dim) const {
   if (dim.is_unknown()) internal_error("a size not known yet is read");
-  return dim.expr() ? values_[static_cast<size_t>(dim.expr()->id)] : dim.value();
+  if (!dim.expr()) return dim.value();
+  const auto id = static_cast<size_t>(dim.expr()->id);
+  internal_check(id < values_.size(), "a size is read from a table made after its expression");
+  return values_[id];
 }
 
 bool SizeTable::holds(const Guard& guard) const {
