@@ -65,7 +65,7 @@ class Tensor {
   Device device() const { return buffer_ ? buffer_->device() : Device{}; }
   void* data() const { return buffer_ ? buffer_->data() : nullptr; }
 
-  // Typed access to host memory; T must have the element's size (checked by assert only).
+  // Typed access to host memory; T must have the element's size (not checked).
   template <class T>
   std::span<T> as() const {
     return {static_cast<T*>(data()), static_cast<size_t>(count_)};

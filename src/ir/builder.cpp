@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/numeric.h"
 #include "ir/fold_elements.h"
+#include "ir/fold_floats.h"
 
 namespace onrush {
 namespace {
@@ -122,6 +123,10 @@ std::optional<NodeId> Builder::fold(const Node& node) {
   }
   const auto shape = small_constant_shape(type.shape);
   if (!shape || !is_integral(type.dtype)) return std::nullopt;
+  if (node.op == Op::cast && is_float(dtype(node.inputs[0]))) {
+    auto sizes = fold_float_cast(graph_, node, [this](NodeId id) { return elements(id); });
+    return sizes ? std::optional(dims(type.dtype, std::move(*sizes), type.shape)) : std::nullopt;
+  }
   std::vector<ElementTensor> operands;
   for (NodeId operand : node.inputs) {
     auto known = elements(operand);

@@ -11,16 +11,17 @@
 namespace onrush {
 namespace {
 
-enum class AtomKind : uint8_t { symbol, floordiv, mod, min, max, floor_scaled, ceil_scaled };
+enum class AtomKind : uint8_t { symbol, floordiv, mod, min, max, floating };
 
 struct Atom {
   AtomKind kind;
-  int id;
-  int symbol;    // AtomKind::symbol
-  Dim a, b;      // operands
-  double scale;  // *_scaled
-  int64_t value;
-  int form;  // of the atom by itself
+  int symbol = 0;                     // AtomKind::symbol
+  Dim a, b;                           // operands
+  std::vector<FloatStep> steps = {};  // AtomKind::floating, of a
+  bool single = false;
+  int id = 0;
+  int64_t value = 0;
+  int form = 0;  // of the atom by itself
 };
 
 struct Monomial {
@@ -47,23 +48,51 @@ int64_t floor_div(int64_t a, int64_t b) {
 }
 int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
 
-int64_t scaled(AtomKind kind, int64_t a, double scale) {
-  const double product = static_cast<double>(a) * scale;
-  return static_cast<int64_t>(kind == AtomKind::floor_scaled ? std::floor(product)
-                                                             : std::ceil(product));
+template <class Float>
+Float step_result(const FloatStep& step, Float x) {
+  const auto operand = static_cast<Float>(step.operand);
+  switch (step.kind) {
+    case FloatStep::Kind::multiply: return x * operand;
+    case FloatStep::Kind::divide: return x / operand;
+    case FloatStep::Kind::add: return x + operand;
+    case FloatStep::Kind::floor: return std::floor(x);
+    case FloatStep::Kind::ceil: return std::ceil(x);
+    case FloatStep::Kind::round: return std::nearbyint(x);
+    case FloatStep::Kind::truncate: return std::trunc(x);
+  }
+  internal_error("unknown step of arithmetic");
 }
 
-int64_t apply(AtomKind kind, int64_t a, int64_t b, double scale) {
-  switch (kind) {
+template <class Float>
+int64_t floating(int64_t a, std::span<const FloatStep> steps) {
+  auto x = static_cast<Float>(a);
+  for (const FloatStep& step : steps) x = step_result(step, x);
+  constexpr double kLimit = 9e18;
+  return static_cast<int64_t>(std::clamp(static_cast<double>(x), -kLimit, kLimit));
+}
+int64_t floating(int64_t a, std::span<const FloatStep> steps, bool single) {
+  return single ? floating<float>(a, steps) : floating<double>(a, steps);
+}
+
+int64_t apply(const Atom& atom, int64_t a, int64_t b) {
+  switch (atom.kind) {
     case AtomKind::floordiv: return floor_div(a, b);
     case AtomKind::mod: return floor_mod(a, b);
     case AtomKind::min: return std::min(a, b);
     case AtomKind::max: return std::max(a, b);
-    case AtomKind::floor_scaled:
-    case AtomKind::ceil_scaled: return scaled(kind, a, scale);
+    case AtomKind::floating: return floating(a, atom.steps, atom.single);
     case AtomKind::symbol: break;
   }
   internal_error("a symbol has no operands");
+}
+
+// Whether a greater size never gives a smaller result.
+bool is_monotonic(std::span<const FloatStep> steps) {
+  return std::ranges::all_of(steps, [](const FloatStep& step) {
+    const bool scales =
+        step.kind == FloatStep::Kind::multiply || step.kind == FloatStep::Kind::divide;
+    return !scales || step.operand > 0;
+  });
 }
 
 struct Range {
@@ -262,12 +291,10 @@ Range range_from_operands(const ShapeContext::Impl& impl, const Atom& atom) {
         return {infinite(a.low) ? -kInfinity : floor_div(a.low, b.low),
                 infinite(a.high) ? kInfinity : floor_div(a.high, b.low)};
       return {-kInfinity, kInfinity};
-    case AtomKind::floor_scaled:
-    case AtomKind::ceil_scaled:
-      if (a.low >= 0 && atom.scale >= 0)
-        return {scaled(atom.kind, a.low, atom.scale),
-                infinite(a.high) ? kInfinity : scaled(atom.kind, a.high, atom.scale)};
-      return {-kInfinity, kInfinity};
+    case AtomKind::floating:
+      if (!is_monotonic(atom.steps)) return {-kInfinity, kInfinity};
+      return {infinite(a.low) ? -kInfinity : apply(atom, a.low, 0),
+              infinite(a.high) ? kInfinity : apply(atom, a.high, 0)};
     case AtomKind::symbol: break;
   }
   internal_error("unknown atom");
@@ -308,7 +335,7 @@ Range range_of(Dim dim) {
 class DimFactory {
  public:
   static Dim intern(ShapeContext* context, Polynomial p);
-  static Dim atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double scale);
+  static Dim atom(ShapeContext* context, Atom atom);
   static Dim symbol(ShapeContext* context, int symbol, int64_t value, int64_t low);
 
  private:
@@ -355,7 +382,7 @@ const Atom* DimFactory::add_atom(ShapeContext::Impl& impl, Atom atom, std::strin
   auto [entry, is_new] = impl.atom_by_key.try_emplace(std::move(key), nullptr);
   if (is_new) {
     atom.id = static_cast<int>(impl.slots.size());
-    impl.atoms.push_back(atom);
+    impl.atoms.push_back(std::move(atom));
     entry->second = &impl.atoms.back();
     impl.atoms.back().form = form_of(impl, Polynomial{0, {Monomial{1, {entry->second}}}});
     impl.slots.push_back({nullptr, entry->second});
@@ -367,21 +394,22 @@ Dim DimFactory::of_atom(ShapeContext* context, const Atom* atom) {
   return intern(context, Polynomial{0, {Monomial{1, {atom}}}});
 }
 
-Dim DimFactory::atom(ShapeContext* context, AtomKind kind, Dim a, Dim b, double scale) {
-  std::string key = std::to_string(static_cast<int>(kind)) + ':';
-  append_key(key, a);
+Dim DimFactory::atom(ShapeContext* context, Atom atom) {
+  std::string key = std::to_string(static_cast<int>(atom.kind)) + (atom.single ? "f:" : ":");
+  append_key(key, atom.a);
   key += ',';
-  append_key(key, b);
-  key += ',' + std::to_string(std::bit_cast<int64_t>(scale));
-  const int64_t value = apply(kind, a.value(), b.value(), scale);
-  return of_atom(context,
-                 add_atom(context->impl(), {kind, 0, 0, a, b, scale, value, 0}, std::move(key)));
+  append_key(key, atom.b);
+  for (const FloatStep& step : atom.steps)
+    key += fmt::format(",{}:{}", static_cast<int>(step.kind), std::bit_cast<int64_t>(step.operand));
+  atom.value = apply(atom, atom.a.value(), atom.b.value());
+  return of_atom(context, add_atom(context->impl(), std::move(atom), std::move(key)));
 }
 
 Dim DimFactory::symbol(ShapeContext* context, int symbol, int64_t value, int64_t low) {
   ShapeContext::Impl& impl = context->impl();
-  const Atom* atom = add_atom(impl, {AtomKind::symbol, 0, symbol, 0, 0, 0, value, 0},
-                              "s" + std::to_string(symbol));
+  Atom made{.kind = AtomKind::symbol, .symbol = symbol};
+  made.value = value;
+  const Atom* atom = add_atom(impl, std::move(made), "s" + std::to_string(symbol));
   impl.symbol_facts.push_back({atom, low});
   impl.forms[static_cast<size_t>(atom->form)].range.low = low;
   return of_atom(context, atom);
@@ -479,9 +507,9 @@ Dim floordiv(Dim a, Dim b) {
     const Range range = range_of(left);
     const Dim whole = DimFactory::intern(context, q);
     if (range.low >= 0 && range.high < b.value()) return whole;
-    return whole + DimFactory::atom(context, AtomKind::floordiv, left, b, 0);
+    return whole + DimFactory::atom(context, {.kind = AtomKind::floordiv, .a = left, .b = b});
   }
-  return DimFactory::atom(context, AtomKind::floordiv, a, b, 0);
+  return DimFactory::atom(context, {.kind = AtomKind::floordiv, .a = a, .b = b});
 }
 
 Dim mod(Dim a, Dim b) {
@@ -494,9 +522,9 @@ Dim mod(Dim a, Dim b) {
     const Dim left = DimFactory::intern(context, rest);
     const Range range = range_of(left);
     if (range.low >= 0 && range.high < b.value()) return left;
-    return DimFactory::atom(context, AtomKind::mod, left, b, 0);
+    return DimFactory::atom(context, {.kind = AtomKind::mod, .a = left, .b = b});
   }
-  return DimFactory::atom(context, AtomKind::mod, a, b, 0);
+  return DimFactory::atom(context, {.kind = AtomKind::mod, .a = a, .b = b});
 }
 
 Dim ceildiv(Dim a, Dim b) { return floordiv(a + b - 1, b); }
@@ -506,26 +534,108 @@ Dim min(Dim a, Dim b) {
   if (!context) return Dim(std::min(a.value(), b.value()));
   if (const auto less = prove(less_equal(a, b))) return *less ? a : b;
   if (prove(less_equal(b, a)) == true) return b;
-  return DimFactory::atom(context, AtomKind::min, a, b, 0);
+  return DimFactory::atom(context, {.kind = AtomKind::min, .a = a, .b = b});
 }
 Dim max(Dim a, Dim b) {
   ShapeContext* context = context_of(a, b);
   if (!context) return Dim(std::max(a.value(), b.value()));
   if (const auto less = prove(less_equal(a, b))) return *less ? b : a;
   if (prove(less_equal(b, a)) == true) return a;
-  return DimFactory::atom(context, AtomKind::max, a, b, 0);
+  return DimFactory::atom(context, {.kind = AtomKind::max, .a = a, .b = b});
 }
 
 namespace {
-Dim scale_dim(AtomKind kind, Dim a, double scale) {
-  ShapeContext* context = context_of(a);
-  if (!context) return Dim(scaled(kind, a.value(), scale));
-  if (scale == std::floor(scale) && std::fabs(scale) < 1e15) return a * static_cast<int64_t>(scale);
-  return DimFactory::atom(context, kind, a, 0, scale);
+
+bool is_rounding(FloatStep::Kind kind) {
+  return kind != FloatStep::Kind::multiply && kind != FloatStep::Kind::divide &&
+         kind != FloatStep::Kind::add;
 }
+
+// Walks the steps with an integer in hand.
+class FloatArithmetic {
+ public:
+  FloatArithmetic(Dim a, std::span<const FloatStep> steps, bool single)
+      : context_(context_of(a)), value_(a), steps_(steps), single_(single) {}
+
+  Dim run() {
+    while (next_ < steps_.size())
+      if (!integer_step() && !quotient_step()) floating_step();
+    return value_;
+  }
+
+ private:
+  using Kind = FloatStep::Kind;
+
+  // Whether the format has the integer for all sizes that the plan serves. No size is too large for
+  // f64.
+  bool is_exact(Dim d) const {
+    return !single_ || (decide(less_equal(d, kLargest), "exact in f32") &&
+                        decide(less_equal(-kLargest, d), "exact in f32"));
+  }
+  static bool is_integer(double x) { return x == std::floor(x) && std::fabs(x) < 1e9; }
+
+  bool integer_step() {
+    const auto [kind, operand] = steps_[next_];
+    if (kind == Kind::divide || (!is_rounding(kind) && !is_integer(operand))) return false;
+    if (!is_exact(value_)) return false;
+    const auto number = static_cast<int64_t>(operand);
+    const Dim result = kind == Kind::multiply ? value_ * number
+                       : kind == Kind::add    ? value_ + number
+                                              : value_;
+    if (!is_exact(result)) return false;
+    value_ = result;
+    ++next_;
+    return true;
+  }
+
+  // Rounded down or up, the quotient of exact integers that comes out is the true one's.
+  bool quotient_step() {
+    const auto [kind, operand] = steps_[next_];
+    int exponent = 0;
+    double divisor = 0;
+    if (kind == Kind::divide) divisor = operand;
+    if (kind == Kind::multiply && std::frexp(operand, &exponent) == 0.5) divisor = 1 / operand;
+    if (divisor < 1 || !is_integer(divisor) || !is_exact(value_)) return false;
+    const Kind rounding = next_ + 1 < steps_.size() ? steps_[next_ + 1].kind : Kind::truncate;
+    const bool down = rounding == Kind::floor ||
+                      (rounding == Kind::truncate && decide(less_equal(0, value_), "truncation"));
+    if (!down && rounding != Kind::ceil) return false;
+    const Dim d = static_cast<int64_t>(divisor);
+    value_ = down ? floordiv(value_, d) : ceildiv(value_, d);
+    next_ += 2;
+    return true;
+  }
+
+  // All up to the next rounding is one atom.
+  void floating_step() {
+    const size_t begin = next_;
+    while (next_ < steps_.size() && !is_rounding(steps_[next_].kind)) ++next_;
+    if (next_ < steps_.size()) ++next_;
+    value_ = DimFactory::atom(context_, {.kind = AtomKind::floating,
+                                         .a = value_,
+                                         .steps = {steps_.begin() + begin, steps_.begin() + next_},
+                                         .single = single_});
+  }
+
+  ShapeContext* context_;
+  Dim value_;
+  std::span<const FloatStep> steps_;
+  bool single_;
+  static constexpr int64_t kLargest = int64_t{1} << 24;  // up to there f32 has all integers
+  size_t next_ = 0;
+};
+
 }  // namespace
-Dim floor_scaled(Dim a, double scale) { return scale_dim(AtomKind::floor_scaled, a, scale); }
-Dim ceil_scaled(Dim a, double scale) { return scale_dim(AtomKind::ceil_scaled, a, scale); }
+
+Dim float_arithmetic(Dim a, std::span<const FloatStep> steps, bool single) {
+  if (!context_of(a)) return floating(a.value(), steps, single);
+  return FloatArithmetic(a, steps, single).run();
+}
+
+Dim floor_scaled(Dim a, double scale) {
+  const FloatStep steps[] = {{FloatStep::Kind::multiply, scale}, {FloatStep::Kind::floor}};
+  return float_arithmetic(a, steps, /*single=*/false);
+}
 
 Dim product(std::span<const Dim> dims) {
   Dim result = 1;
@@ -661,7 +771,10 @@ int64_t fix(Dim dim, std::string_view origin) {
 
 int64_t SizeTable::operator()(Dim dim) const {
   if (dim.is_unknown()) internal_error("a size not known yet is read");
-  return dim.expr() ? values_[static_cast<size_t>(dim.expr()->id)] : dim.value();
+  if (!dim.expr()) return dim.value();
+  const auto id = static_cast<size_t>(dim.expr()->id);
+  internal_check(id < values_.size(), "a size is read from a table made after its expression");
+  return values_[id];
 }
 
 bool SizeTable::holds(const Guard& guard) const {
@@ -704,10 +817,10 @@ SizeTable ShapeContext::evaluate(std::span<const int64_t> symbol_values) const {
       // A division that cannot be done is only reachable behind a guard that fails.
       const bool by_zero =
           (atom->kind == AtomKind::floordiv || atom->kind == AtomKind::mod) && table(atom->b) == 0;
-      table.values_[id] =
-          atom->kind == AtomKind::symbol ? symbol_values[static_cast<size_t>(atom->symbol)]
-          : by_zero                      ? 0
-                    : apply(atom->kind, table(atom->a), table(atom->b), atom->scale);
+      table.values_[id] = atom->kind == AtomKind::symbol
+                              ? symbol_values[static_cast<size_t>(atom->symbol)]
+                          : by_zero ? 0
+                                    : apply(*atom, table(atom->a), table(atom->b));
       continue;
     }
     int64_t sum = expr->polynomial.constant;
@@ -724,6 +837,23 @@ SizeTable ShapeContext::evaluate(std::span<const int64_t> symbol_values) const {
 
 namespace {
 
+std::string float_text(const Atom& atom) {
+  std::string text = to_string(atom.a);
+  for (const FloatStep& step : atom.steps) {
+    const std::string operand = fmt::format("{}{}", step.operand, atom.single ? "f" : "");
+    switch (step.kind) {
+      case FloatStep::Kind::multiply: text = fmt::format("({}) * {}", text, operand); break;
+      case FloatStep::Kind::divide: text = fmt::format("({}) / {}", text, operand); break;
+      case FloatStep::Kind::add: text = fmt::format("({}) + {}", text, operand); break;
+      case FloatStep::Kind::floor: text = fmt::format("floor({})", text); break;
+      case FloatStep::Kind::ceil: text = fmt::format("ceil({})", text); break;
+      case FloatStep::Kind::round: text = fmt::format("round({})", text); break;
+      case FloatStep::Kind::truncate: text = fmt::format("trunc({})", text); break;
+    }
+  }
+  return is_rounding(atom.steps.back().kind) ? text : fmt::format("trunc({})", text);
+}
+
 std::string to_string(const Atom& atom) {
   switch (atom.kind) {
     case AtomKind::symbol: return "s" + std::to_string(atom.symbol);
@@ -732,9 +862,7 @@ std::string to_string(const Atom& atom) {
     case AtomKind::mod: return "mod(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
     case AtomKind::min: return "min(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
     case AtomKind::max: return "max(" + to_string(atom.a) + ", " + to_string(atom.b) + ")";
-    case AtomKind::floor_scaled:
-      return fmt::format("floor({} * {})", to_string(atom.a), atom.scale);
-    case AtomKind::ceil_scaled: return fmt::format("ceil({} * {})", to_string(atom.a), atom.scale);
+    case AtomKind::floating: return float_text(atom);
   }
   internal_error("unknown atom");
 }

@@ -2,7 +2,7 @@
 //
 // A Dim holds the value at hand and an expression over the symbols of its ShapeContext (sizes and
 // small integers of the inputs). Expressions are polynomials in normal form over atoms (a symbol,
-// floordiv, mod, min, max, the floor or ceiling of a scaled dim), hash-consed, so two dims that
+// floordiv, mod, min, max, the result of floating-point arithmetic), hash-consed, so two dims that
 // are equal as polynomials are one expression. There is no operator==: `same` compares structure,
 // `prove` answers from ranges and recorded guards, `decide` follows the value at hand and records
 // what it relied on as a guard.
@@ -55,8 +55,17 @@ Dim ceildiv(Dim a, Dim b);
 Dim mod(Dim a, Dim b);  // sign of b, so floordiv(a,b)*b + mod(a,b) == a
 Dim min(Dim a, Dim b);
 Dim max(Dim a, Dim b);
+// A step of floating-point arithmetic with a constant, or to an integer (round: ties to even).
+struct FloatStep {
+  enum class Kind : uint8_t { multiply, divide, add, floor, ceil, round, truncate };
+  Kind kind;
+  double operand = 0;
+};
+// What such arithmetic makes of a size: `a` as f32 (`single`) or f64, every step rounded to that
+// format, the last result truncated. Guards that results are exact keep it a polynomial or a
+// division where it is one in effect.
+Dim float_arithmetic(Dim a, std::span<const FloatStep> steps, bool single);
 Dim floor_scaled(Dim a, double scale);  // floor(a * scale), the product in f64
-Dim ceil_scaled(Dim a, double scale);
 Dim product(std::span<const Dim> dims);
 
 bool same(Dim a, Dim b);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/numeric.h"
 #include "ir/fold_elements.h"
+#include "ir/fold_floats.h"
 #include "lower/op_context.h"
 #include "lower/op_table.h"
 #include "reference/evaluate.h"
@@ -208,6 +209,11 @@ std::optional<Dims> SegmentLowering::dims_of(NodeId id) {
     input_elements_[id.index] = dims;
     return dims;
   }
+  if (node.op == Op::cast && is_float(b_.dtype(node.inputs[0])))
+    if (auto sizes = fold_float_cast(b_.graph(), node, [this](NodeId x) { return dims_of(x); })) {
+      input_elements_[id.index] = *sizes;
+      return sizes;
+    }
   std::vector<ElementTensor> operands;
   for (NodeId operand : node.inputs) {
     if (!std::holds_alternative<TensorType>(b_.node(operand).type)) break;

@@ -23,11 +23,7 @@ struct PassReport {
 struct OptimizeOptions {
   std::vector<std::string> disabled;  // names of passes to leave out
   int stop_after = INT_MAX;           // run only that many of the list, for bisection
-#ifdef NDEBUG
-  bool verify = false;
-#else
-  bool verify = true;  // verify(graph, Stage::optimized) after every pass
-#endif
+  bool verify = true;                 // verify(graph, Stage::optimized) after every pass
   std::function<void(const PassReport&)> observer = {};  // called after every pass that ran
 };
 

@@ -3,6 +3,7 @@
 #include "ir/dim.h"
 
 #include <algorithm>
+#include <cmath>
 #include <gtest/gtest.h>
 #include <random>
 
@@ -62,6 +63,54 @@ TEST_F(Sizes, RollingBackForgets) {
   EXPECT_EQ(prove(equal(n, 4)), std::nullopt);
   EXPECT_EQ(prove(less(2, n)), true);
   EXPECT_EQ(prove(less_equal(2, later)), true);
+}
+
+TEST_F(Sizes, ArithmeticInFloatsStaysAPolynomialWhereItIsOne) {
+  using Kind = FloatStep::Kind;
+  const Dim n = symbol(10, 1);
+  const FloatStep halved[] = {{Kind::multiply, 0.5}, {Kind::floor}};
+  EXPECT_TRUE(same(float_arithmetic(n, halved, true), floordiv(n, 2)));
+  const FloatStep up[] = {{Kind::divide, 32}, {Kind::ceil}, {Kind::multiply, 32}};
+  EXPECT_TRUE(same(float_arithmetic(n, up, true), ceildiv(n, 32) * 32));
+  const FloatStep twice[] = {{Kind::multiply, 2}};
+  EXPECT_TRUE(same(float_arithmetic(n, twice, false), n * 2));
+  EXPECT_EQ(to_string(floor_scaled(n, 0.7)), "floor((s0) * 0.7)");
+}
+
+// 10 * 0.7f is below 7, but rounds to it.
+TEST_F(Sizes, ArithmeticInFloatsRoundsLikeFloats) {
+  using Kind = FloatStep::Kind;
+  std::mt19937 generator(5);
+  const float operands[] = {0.7f, 0.1f, 1.0f / 3, 0.5f, 2, 3, 1.5f, 0.25f, 7, 32, 1e-3f, 12345.6f};
+  for (int trial = 0; trial < 2000; ++trial) {
+    ShapeContext shapes;
+    const Dim n = shapes.symbol("n", {}, 640, 1);
+    std::vector<FloatStep> steps;
+    for (size_t i = 0; i <= generator() % 4; ++i)
+      steps.push_back({static_cast<Kind>(generator() % 7), operands[generator() % 12]});
+    const Dim result = float_arithmetic(n, steps, /*single=*/true);
+    for (int64_t size : {1, 2, 3, 10, 639, 640, 1000003}) {
+      const SizeTable sizes = shapes.evaluate(std::span(&size, 1));
+      const auto& guards = shapes.guards();
+      if (!std::all_of(guards.begin(), guards.end(), [&](auto& g) { return sizes.holds(g); }))
+        continue;
+      auto x = static_cast<float>(size);
+      for (const FloatStep& step : steps) {
+        const auto operand = static_cast<float>(step.operand);
+        switch (step.kind) {
+          case Kind::multiply: x *= operand; break;
+          case Kind::divide: x /= operand; break;
+          case Kind::add: x += operand; break;
+          case Kind::floor: x = std::floor(x); break;
+          case Kind::ceil: x = std::ceil(x); break;
+          case Kind::round: x = std::nearbyint(x); break;
+          case Kind::truncate: x = std::trunc(x); break;
+        }
+      }
+      if (std::fabs(x) > 9e18f) continue;
+      ASSERT_EQ(sizes(result), static_cast<int64_t>(x)) << to_string(result) << " of " << size;
+    }
+  }
 }
 
 // Statements about two symbols, decided and proven at random, against all values up to 12.

@@ -96,6 +96,31 @@ TEST_P(Sessions, ServeSeveralShapesFromOnePlan) {
   EXPECT_LE(s.impl().main_scope().plans().size(), 2u);
 }
 
+// Exporters compute sizes in floats: to half the height, and to the next multiple of 8.
+TEST_P(Sessions, ServeSizesComputedInFloatsFromOnePlan) {
+  Graph g = typed_graph(
+      {info("x", DType::f32, {any("h")})},
+      {node("Shape", {"x"}, {"size"}), node("Cast", {"size"}, {"f"}, {attribute("to", int64_t{1})}),
+       node("Mul", {"f", "half"}, {"h1"}), node("Floor", {"h1"}, {"h2"}),
+       node("Cast", {"h2"}, {"low"}, {attribute("to", int64_t{7})}),
+       node("Slice", {"x", "zero", "low"}, {"first"}), node("Div", {"f", "eight"}, {"e1"}),
+       node("Ceil", {"e1"}, {"e2"}), node("Mul", {"e2", "eight"}, {"e3"}),
+       node("Cast", {"e3"}, {"whole"}, {attribute("to", int64_t{7})}),
+       node("Sub", {"whole", "size"}, {"more"}),
+       node("Concat", {"zero", "more"}, {"pads"}, {attribute("axis", int64_t{0})}),
+       node("Pad", {"x", "pads"}, {"padded"})},
+      {"first", "padded"});
+  g.initializers = {
+      {"half", floats({1}, {0.5f})}, {"eight", floats({}, {8})}, {"zero", ints({1}, {0})}};
+  const Session s = session(g, options());
+  for (int64_t size : {5, 7, 8, 16, 33}) {
+    const auto out = s.run({{"x", floats({size}, std::vector<float>(size, 1))}});
+    EXPECT_EQ(out[0].tensor().shape(), Shape{size / 2});
+    EXPECT_EQ(out[1].tensor().shape(), Shape{(size + 7) / 8 * 8});
+  }
+  EXPECT_EQ(s.impl().main_scope().plans().size(), 1u);
+}
+
 TEST_P(Sessions, FollowAConditionThatDataDecides) {
   const Graph then_branch = graph({}, {node("Neg", {"x"}, {"t"})}, {"t"});
   const Graph else_branch = graph({}, {node("Identity", {"x"}, {"e"})}, {"e"});

@@ -18,10 +18,12 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
       prepared_[i] = constant->tensor;
       shared_->weights.retain(constant->tensor);
     }
+  std::vector<Step> steps;
+  for (const Group& group : schedule_.groups) steps.push_back(make_step(schedule_, group));
+  // Kernels have expressions of their own: their values are there once all are made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
-  for (const Group& group : schedule_.groups) {
-    Step step = make_step(schedule_, group);
-    if (group.time == Time::prepare) {
+  for (Step& step : steps) {
+    if (step.group->time == Time::prepare) {
       prepare(step, sizes);
       continue;
     }
