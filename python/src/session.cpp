@@ -251,7 +251,9 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
   try {
     const nb::gil_scoped_release release;
     impl_->run(inputs, outputs, options, results);
-    for (Value& result : results) detach(result, inputs);
+    for (size_t i = 0; i < results.size(); ++i)
+      if (options.outputs.empty() || !options.outputs.contains(outputs[i]))
+        detach(results[i], inputs);
     if (profile) profile->add(std::move(times));
   } catch (const Error&) {
     if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
