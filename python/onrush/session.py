@@ -100,6 +100,7 @@ class Session:
         )
         self._profile: Profile | None = None  # of the last run that had one
         self._inputs = tuple(_argument(*described) for described in self._core.inputs)
+        self._input_names = [argument.name for argument in self._inputs]
         self._outputs = tuple(_argument(*described) for described in self._core.outputs)
 
     @property
@@ -130,12 +131,16 @@ class Session:
 
     def __call__(self, *args: Any, **inputs: Any) -> list[Any]:
         """All outputs, in the model's order; inputs by position or by name."""
+        if not args:
+            return self._core.run(inputs)
         if len(args) > len(self._inputs):
             raise TypeError(f"the model takes {len(self._inputs)} inputs, {len(args)} were given")
-        for argument, value in zip(self._inputs, args):
-            if inputs.setdefault(argument.name, value) is not value:
-                raise TypeError(f"input '{argument.name}' was given twice")
-        return self._core.run(inputs)
+        feed = dict(zip(self._input_names, args))
+        for name, value in inputs.items():
+            if name in feed:
+                raise TypeError(f"input '{name}' was given twice")
+            feed[name] = value
+        return self._core.run(feed)
 
     def run(
         self,
