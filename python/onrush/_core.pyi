@@ -39,9 +39,10 @@ class Session:
         *,
         threads: int = 0,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: str = "standard",
         optimization_level: int = 1,
         memory_limit: int = 0,
+        cache_folder: str = "",
         dims: Mapping[str, int] = {},
         initializers: Mapping[str, Any] = {},
     ) -> None:

@@ -71,11 +71,15 @@ class Session:
     ----------
     model: the path of an ONNX file, or the bytes of one.
     threads: how many threads share the work of one run; 0 is one for each processor at hand.
-    device: "cpu", or "reference" for the slow and exact evaluator, for debugging.
-    precision: "fp32", or "bf16" for matrix products and convolutions of bfloat16 operands that are
-        summed in fp32. Inputs and outputs keep their dtypes.
+    device: "cpu", "cuda" or "cuda:N" (the GPU of that number), or "reference" for the slow and
+        exact evaluator, for debugging.
+    precision: to what the factors of matrix products and convolutions of fp32 are rounded; sums are
+        in fp32, and inputs and outputs keep their dtypes. "standard" is "fp32" on the CPU and
+        "tf32" on a GPU; "bf16" is there on both, "fp16" on a GPU.
     optimize: False compiles the graph as it stands, for debugging.
     memory_limit: bytes of host memory for weights and scratch; 0 is no limit.
+    cache_folder: of kernels compiled for a GPU; "" is $ONRUSH_CACHE, or else onrush in the user's
+        cache folder.
 
     Raises onrush.Error for a model or a call that cannot work, saying where and why.
     """
@@ -86,9 +90,10 @@ class Session:
         *,
         threads: int = 0,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: str = "standard",
         optimize: bool = True,
         memory_limit: int = 0,
+        cache_folder: str | os.PathLike[str] = "",
     ):
         self._core = _core.Session(
             model if isinstance(model, bytes) else os.fspath(model),
@@ -97,9 +102,11 @@ class Session:
             precision=precision,
             optimization_level=int(optimize),
             memory_limit=memory_limit,
+            cache_folder=os.fspath(cache_folder),
         )
         self._profile: Profile | None = None  # of the last run that had one
         self._inputs = tuple(_argument(*described) for described in self._core.inputs)
+        self._input_names = [argument.name for argument in self._inputs]
         self._outputs = tuple(_argument(*described) for described in self._core.outputs)
 
     @property
@@ -130,12 +137,16 @@ class Session:
 
     def __call__(self, *args: Any, **inputs: Any) -> list[Any]:
         """All outputs, in the model's order; inputs by position or by name."""
+        if not args:
+            return self._core.run(inputs)
         if len(args) > len(self._inputs):
             raise TypeError(f"the model takes {len(self._inputs)} inputs, {len(args)} were given")
-        for argument, value in zip(self._inputs, args):
-            if inputs.setdefault(argument.name, value) is not value:
-                raise TypeError(f"input '{argument.name}' was given twice")
-        return self._core.run(inputs)
+        feed = dict(zip(self._input_names, args))
+        for name, value in inputs.items():
+            if name in feed:
+                raise TypeError(f"input '{name}' was given twice")
+            feed[name] = value
+        return self._core.run(feed)
 
     def run(
         self,

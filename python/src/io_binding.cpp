@@ -41,9 +41,6 @@ class IOBinding {
   void run(const CancelFlag* cancel, Profile* profile) {
     if (names_.empty()) fail(ErrorCode::invalid_argument, "no output is bound");
     session_.run(inputs_, names_, options_, cancel, profile, results_);
-    for (size_t i = 0; i < names_.size() && !options_.outputs.empty(); ++i)
-      if (const auto buffer = options_.outputs.find(names_[i]); buffer != options_.outputs.end())
-        deliver(results_[i], buffer->second, names_[i]);
   }
 
   std::vector<OrtValue> outputs() const {
@@ -53,19 +50,6 @@ class IOBinding {
   }
 
  private:
-  // Results that no step of the plan writes by itself (an input passed on, the result of a loop)
-  // are copied to their buffer here.
-  static void deliver(Value& result, const Tensor& buffer, const std::string& name) {
-    const Tensor& tensor = result.tensor();
-    if (tensor.data() == buffer.data()) return;
-    if (tensor.dtype() != buffer.dtype() || tensor.shape() != buffer.shape())
-      fail(ErrorCode::invalid_argument, "the memory bound to output '{}' is {}{}, the result {}{}",
-           name, onnx_name(buffer.dtype()), to_string(buffer.shape()), onnx_name(tensor.dtype()),
-           to_string(tensor.shape()));
-    copy_elements(tensor, buffer);
-    result = buffer;
-  }
-
   const PySession& session_;
   NamedValues inputs_;
   std::vector<std::string> names_;  // of bound outputs, in the order of binding

@@ -79,11 +79,13 @@ void replace_initializers(onnx::Graph& graph,
 }
 
 Precision precision(const std::string& name) {
+  if (name == "standard") return Precision::standard;
   if (name == "fp32") return Precision::fp32;
   if (name == "tf32") return Precision::tf32;
   if (name == "fp16") return Precision::fp16;
   if (name == "bf16") return Precision::bf16;
-  fail(ErrorCode::invalid_argument, "unknown precision '{}': use \"fp32\" or \"bf16\"", name);
+  fail(ErrorCode::invalid_argument,
+       "unknown precision '{}': use \"standard\", \"fp32\", \"tf32\", \"fp16\" or \"bf16\"", name);
 }
 
 std::string as_string(nb::handle object, const char* what) {
@@ -251,7 +253,9 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
   try {
     const nb::gil_scoped_release release;
     impl_->run(inputs, outputs, options, results);
-    for (Value& result : results) detach(result, inputs);
+    for (size_t i = 0; i < results.size(); ++i)
+      if (options.outputs.empty() || !options.outputs.contains(outputs[i]))
+        detach(results[i], inputs);
     if (profile) profile->add(std::move(times));
   } catch (const Error&) {
     if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
@@ -285,10 +289,12 @@ void bind_session(nb::module_& module) {
           "__init__",
           [](PySession* self, nb::handle source, int threads, const std::string& device,
              const std::string& precision_name, int optimization_level, size_t memory_limit,
-             std::unordered_map<std::string, int64_t> dims, const nb::dict& initializers) {
+             const std::string& cache_folder, std::unordered_map<std::string, int64_t> dims,
+             const nb::dict& initializers) {
             LoadOptions options;
-            options.session = {threads, precision(precision_name), device, optimization_level,
-                               memory_limit};
+            options.session = {threads,      precision(precision_name),
+                               device,       optimization_level,
+                               memory_limit, cache_folder};
             options.dims = std::move(dims);
             for (auto [name, value] : initializers)
               options.initializers.emplace(
@@ -296,9 +302,9 @@ void bind_session(nb::module_& module) {
                   value_from_object(value, {}, nb::cast<std::string>(name)).tensor());
             new (self) PySession(source, options);
           },
-          "source"_a, nb::kw_only(), "threads"_a = 0, "device"_a = "cpu", "precision"_a = "fp32",
-          "optimization_level"_a = 1, "memory_limit"_a = 0, "dims"_a = nb::dict(),
-          "initializers"_a = nb::dict())
+          "source"_a, nb::kw_only(), "threads"_a = 0, "device"_a = "cpu",
+          "precision"_a = "standard", "optimization_level"_a = 1, "memory_limit"_a = 0,
+          "cache_folder"_a = "", "dims"_a = nb::dict(), "initializers"_a = nb::dict())
       .def_prop_ro("inputs", [](const PySession& self) { return described(self.impl().inputs()); })
       .def_prop_ro("outputs",
                    [](const PySession& self) { return described(self.impl().outputs()); })

@@ -56,9 +56,9 @@ class PySession {
   NamedValues values(nb::handle feed) const;
   Value value(const std::string& input, nb::handle object) const;
 
-  // The values of `outputs` (empty: all) into `results`, none of which shares memory with `inputs`.
-  // `options` say where outputs go; the rest of them is set here. `cancel` and `profile` may be
-  // null.
+  // The values of `outputs` into `results`. `options.outputs` are where some of them go; the others
+  // share no memory with `inputs`. No `outputs`: all of them, of which none has a place to go. The
+  // rest of `options` is set here. `cancel` and `profile` may be null.
   void run(const NamedValues& inputs, const std::vector<std::string>& outputs, RunOptions& options,
            const CancelFlag* cancel, Profile* profile, std::vector<Value>& results) const;
 

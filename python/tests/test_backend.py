@@ -20,10 +20,13 @@ FAILING = [
     *re.findall(r"^\| (test_\w+) \|", CONFORMANCE.read_text(), re.MULTILINE),
     "test_loop16_seq_none",  # the suite cannot compare sequences of rank-0 tensors
 ]
+# Without a seed: another result in every run, now and then the expected one.
+RANDOM = "^test_bernoulli(_double)?(_expanded)?_(cpu|cuda)$"
 
 suite = BackendTest(onrush.backend.Backend, __name__)
 for name in FAILING:
     suite.xfail(f"^{name}_(cpu|cuda)$")
+suite.exclude(RANDOM)
 globals().update(suite.test_cases)
 
 X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)

@@ -71,6 +71,8 @@ def test_wrong_models(tmp_path):
         onrush.Session(models.ADD, device="abacus")
     with pytest.raises(onrush.Error, match="unknown precision 'fp1'"):
         onrush.Session(models.ADD, precision="fp1")
+    with pytest.raises(onrush.Error, match="fp16"):
+        onrush.Session(models.ADD, precision="fp16")  # on the CPU
     unknown = models.model(
         [models.node("Foo", ["x"], ["y"], name="n")],
         [models.tensor("x", models.FLOAT, [1])],
@@ -81,6 +83,21 @@ def test_wrong_models(tmp_path):
     path = pathlib.Path(tmp_path / "add.onnx")
     path.write_bytes(models.ADD)
     np.testing.assert_array_equal(onrush.Session(path)(x=X, y=Y)[0], X + 1)
+
+
+@pytest.mark.parametrize("precision", ["standard", "fp32", "tf32", "bf16"])
+def test_precision(precision, tmp_path):
+    x = np.linspace(1, 2, 64, dtype=np.float32).reshape(4, 16)
+    w = np.ones((16, 2), np.float32)
+    try:
+        session = onrush.Session(models.MATMUL, precision=precision, cache_folder=tmp_path)
+        (z,) = session(x, w)
+    except onrush.Error as error:
+        assert precision == "bf16" and error.code == "unsupported"
+        pytest.skip("the processor has no products of bfloat16")
+    error = np.abs(z - x @ w).max() / np.abs(z).max()
+    assert 1e-6 < error < 1e-2 if precision == "bf16" else error < 1e-6
+    assert list(tmp_path.iterdir()) == []  # the CPU keeps nothing there
 
 
 def test_errors_can_be_pickled():

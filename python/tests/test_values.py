@@ -225,3 +225,55 @@ def test_results_outlive_the_session():
     (z,) = onrush.Session(models.ADD)(x=x, y=x[0])
     np.testing.assert_array_equal(z, x + 1)
     assert z.flags.writeable and z.flags.c_contiguous
+
+
+# --- outputs in the caller's memory
+
+
+def bound_run(model, feed, name, buffer, device):
+    options = onrush.SessionOptions()
+    options.add_session_config_entry("onrush.device", device)
+    session = onrush.InferenceSession(model, options)
+    binding = session.io_binding()
+    for key, array in feed.items():
+        binding.bind_cpu_input(key, array)
+    binding.bind_ortvalue_output(name, onrush.OrtValue.ortvalue_from_numpy(buffer))
+    session.run_with_iobinding(binding)
+    (value,) = binding.get_outputs()
+    assert value.data_ptr() == buffer.ctypes.data
+    return buffer
+
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def test_bound_output_of_a_kernel(device):
+    y = np.ones(3, np.float32)
+    z = bound_run(models.ADD, {"x": X, "y": y}, "z", np.empty_like(X), device)
+    np.testing.assert_array_equal(z, X + 1)
+
+
+def test_bound_output_that_is_an_input(device):
+    y = bound_run(models.identity(FLOAT, None), {"x": X}, "y", np.empty_like(X), device)
+    np.testing.assert_array_equal(y, X)
+
+
+def test_bound_output_of_a_loop(device):
+    feed = {"n": np.array(2), "x": np.ones(4, np.float32)}
+    y = bound_run(models.LOOP, feed, "y", np.empty(4, np.float32), device)
+    np.testing.assert_allclose(y, np.sin(np.sin(feed["x"])), rtol=1e-6)
+
+
+def test_bound_output_in_the_memory_of_an_input(device):
+    x = X.copy()
+    z = bound_run(models.ADD, {"x": x, "y": np.ones(3, np.float32)}, "z", x, device)
+    np.testing.assert_array_equal(z, X + 1)
+
+
+@pytest.mark.parametrize("buffer", [np.empty((3, 2), np.float32), np.empty((2, 3))])
+@pytest.mark.parametrize("model", [models.identity(FLOAT, None), models.LOOP], ids=["x", "loop"])
+def test_bound_output_that_does_not_fit(model, buffer, device):
+    loop = model is models.LOOP
+    feed = {"n": np.array(2), "x": np.ones(4, np.float32)} if loop else {"x": X}
+    with pytest.raises(RuntimeError, match="the memory given for output 'y' must be"):
+        bound_run(model, feed, "y", buffer, device)

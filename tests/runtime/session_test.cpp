@@ -157,6 +157,15 @@ TEST_P(Sessions, LoopOverAGrowingValue) {
   const auto out = s.run({{"trips", ints({}, {4})}, {"start", ints({1}, {7})}});
   EXPECT_EQ(to_ints(out[0]), (std::vector<int64_t>{7, 0, 1, 2, 3}));
   EXPECT_EQ(to_ints(out[1]), (std::vector<int64_t>{0, 1, 4, 9}));
+
+  RunOptions run;
+  const Tensor mine(DType::i64, {4});
+  run.outputs["squares"] = mine;
+  const auto given = s.run({{"trips", ints({}, {4})}, {"start", ints({1}, {7})}}, {}, run);
+  EXPECT_EQ(given[1].tensor().data(), mine.data());
+  EXPECT_EQ(to_ints(mine), (std::vector<int64_t>{0, 1, 4, 9}));
+  run.outputs["squares"] = Tensor(DType::i64, {3});
+  EXPECT_THROW(s.run({{"trips", ints({}, {4})}, {"start", ints({1}, {7})}}, {}, run), Error);
 }
 
 TEST_P(Sessions, GoOnAfterASizeThatDataDecides) {

@@ -294,7 +294,7 @@ class InferenceSession(Session):
         settings = {
             "threads": max(options.intra_op_num_threads, 0),
             "device": options._config.get("onrush.device", "cpu"),
-            "precision": options._config.get("onrush.precision", "fp32"),
+            "precision": options._config.get("onrush.precision", "standard"),
             "optimization_level": int(
                 options.graph_optimization_level != GraphOptimizationLevel.ORT_DISABLE_ALL
             ),
