@@ -34,10 +34,12 @@ struct ContractionPart {
   int64_t inner_extent(AxisKind kind) const;
 };
 
-// The epilogue clamp(accumulator + bias + residual), stored as f32: done in registers.
+// The epilogue clamp(accumulator + bias + residual) or activation(accumulator + bias + residual),
+// stored as f32: done in registers.
 struct SimpleEpilogue {
   int output = -1, bias = -1, residual = -1;  // buffers; -1: none
   ConcreteAffine output_address, bias_address, residual_address;
+  Activation activation = Activation::none;
   float low, high;
 };
 
@@ -50,43 +52,102 @@ struct ContractionKernel::Impl {
   int64_t batch = 1, m = 1, n = 1, k = 1;
   bool depthwise = false;
   GemmKernel gemm;
+  const SplitGemm* split = nullptr;  // for blocks of many rows, where the machine has it
   std::optional<SimpleEpilogue> simple;
 
-  // How a pure-load left operand is copied: for each outer index of k, where its run of columns
-  // starts and what it adds to the bounded indices.
+  // How a pure-load left operand is copied: pieces of a row, each `repeats` runs of `run` columns
+  // that follow each other in memory, unless a bound leaves out the first or last of them.
   struct Copies {
+    struct Range {
+      int64_t extent, step;  // of the bounded index, from repeat to repeat
+    };
     int64_t run = 1;  // elements side by side in the block
     int64_t stride = 1;
-    size_t bounds = 0;
-    std::vector<int64_t> offsets, bound_offsets, extents;
-    std::vector<int32_t> all_inside;
+    int64_t repeats = 1;
+    std::vector<Range> bounds;
+    std::vector<int64_t> offsets, bound_offsets;  // by piece; by piece and bound
   };
   std::optional<Copies> copies;
+
+  // A convolution that reads the image itself, split once: where windows overlap, no window is
+  // copied. Every 16 pixels of results that lie at even distances in the image are rows of a tile.
+  struct Direct {
+    int64_t channels, height, width;         // of the image
+    int64_t origin, row_pitch, pixel_pitch;  // floats: of its first pixel, from row to row ...
+    int64_t top, left;                       // padding
+    int64_t padded_height, padded_width;
+    int64_t step;                  // pixels of the image from result to result
+    std::vector<int64_t> offsets;  // bytes, by step of k
+    struct Segment {
+      int row, rows;  // of the tile
+      int64_t m;      // the first one's position among the results
+    };
+    struct Tile {
+      int64_t pixel;  // of the padded image
+      int count;
+      Segment segments[2];
+    };
+    std::vector<Tile> tiles;
+    int64_t taps() const {
+      return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(channels);
+    }
+    int64_t panel_bytes() const { return taps() * SplitGemm::panel_bytes(channels); }
+  };
+  std::optional<Direct> direct;
 
   Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
-  void plan_copies();
-  // Rows of the left operand as f32, and as the matrix kernel reads them. Strides count elements.
-  struct Rows {
-    const float* data;
-    int64_t stride;
+  // Rows along the innermost axis of m: evenly spaced, under the bounds as well.
+  struct RowsInSource {
+    static constexpr size_t kMaxBounds = 8;
+    const float* first;
+    int64_t step, rows;
+    std::array<int64_t, kMaxBounds> position, position_step;  // by bound
   };
+  // Some rows of the left operand: as f32, and as a matrix kernel reads them. Strides count
+  // elements.
   struct Block {
-    const void* memory;
-    int64_t row_bytes, stride;
-    const char* row(int64_t r) const { return static_cast<const char*>(memory) + r * row_bytes; }
+    int64_t batch_index, first, rows;
+    float* source = nullptr;
+    int64_t source_stride = 0;
+    bool in_place = false;  // the source is the buffer itself
+    void* operand = nullptr;
+    int64_t row_bytes = 0, stride = 0;
+    char* split = nullptr;  // in SplitGemm's form, where it is used
+    const char* row(int64_t r) const { return static_cast<const char*>(operand) + r * row_bytes; }
   };
-  std::optional<Rows> direct_rows(int64_t batch_index, int64_t first, void* const* buffers) const;
-  Rows load_rows(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
-  Block load_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
+  // The right operand: packed panels, and the same in SplitGemm's form if several blocks read them.
+  struct Panels {
+    const char* packed;
+    const char* split = nullptr;
+  };
+  struct BlockMemory {
+    float* rows;
+    char* operand;
+  };
+  void plan_copies();
+  bool reads_in_place(int64_t rows) const;
+  int64_t row_stride() const;
+  // Short sums are not worth the splitting.
+  bool splits(int64_t rows) const {
+    return split && rows >= SplitGemm::kTileRows && k > 2 * SplitGemm::kStep;
+  }
+  // Memory that blocks of so many rows need.
+  size_t source_bytes(int64_t rows) const;
+  size_t operand_bytes(int64_t rows) const;
+  Block new_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers,
+                  BlockMemory memory) const;
+  bool fill_block(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
+  void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
+                  void* const* buffers) const;
+  void copy_piece(float* out, int64_t stride, int64_t piece, const RowsInSource& from) const;
+  void copy_clipped(float* out, int64_t piece, const RowsInSource& from, int64_t r) const;
   int64_t padded_rows(int64_t rows) const {
     return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
   }
   int64_t panel_bytes() const { return gemm.panel_size(k) * bits(gemm.operand) / 8; }
 
-  void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
-                  void* const* buffers) const;
   void compute_block(const ContractionPart& part, AxisKind row_kind, float* block, int64_t stride,
                      int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
   void pack_panel(int64_t batch_index, int64_t panel, void* const* buffers, char* packed) const;
@@ -94,9 +155,38 @@ struct ContractionKernel::Impl {
 
   void run_gemm(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                 void* const* epilogue_buffers) const;
-  void run_block(int64_t batch_index, int64_t m_first, int64_t m_last, int64_t panel_first,
-                 int64_t panel_last, void* const* lhs_buffers, const char* packed,
+  // Where the epilogue in registers finds its operands, for a block's first row and a panel.
+  struct Registers {
+    GemmEpilogue epilogue;
+    float* c;
+    int64_t c_stride;
+  };
+  Registers registers(int64_t batch_index, int64_t m_first, int64_t n_first,
+                      void* const* buffers) const;
+  const char* split_panels(ThreadPool& pool, const char* packed) const;
+  const char* split_panel(const Panels& panels, int64_t panel, int64_t p, int64_t rows) const;
+  void multiply(const Block& block, GemmTile& t, GemmEpilogue* epilogue, const char* split_b,
+                int64_t first, int64_t p) const;
+  // `panel`, panel_first, panel_last: of all batches.
+  void run_panel(const Block& block, const Panels& panels, int64_t panel, bool last,
                  void* const* epilogue_buffers) const;
+  void run_in_chunks(const Block& block, const Panels& panels, int64_t panel_first,
+                     int64_t panel_last, int64_t chunk, void* const* epilogue_buffers) const;
+  void run_block(const Block& block, const Panels& panels, int64_t panel_first, int64_t panel_last,
+                 void* const* epilogue_buffers) const;
+  int64_t first_column(int64_t panel) const { return panel % panels() * gemm.cols; }
+  int columns(int64_t panel) const {
+    return static_cast<int>(std::min<int64_t>(gemm.cols, n - first_column(panel)));
+  }
+  void plan_direct();
+  bool split_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
+  bool split_taps(char* split_b, const char* packed, int64_t panel) const;
+  void run_direct_panel(const char* image, const char* split_b, int64_t panel, int64_t tile_first,
+                        int64_t tile_last, void* const* epilogue_buffers) const;
+  bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
+                  void* const* epilogue_buffers) const;
+  struct Partition;
+  Partition partition(int threads) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
   void run_depthwise(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
