@@ -101,6 +101,12 @@ std::vector<Step> CudaPlan::fused_steps() const {
                              f32_math(precision_)))
       continue;
     gone[found.scores] = gone[found.softmax] = true;
+    ProfiledStep profiled{"attention", "dot+softmax+dot", {}};
+    for (const size_t part : {found.scores, found.softmax, found.values})
+      for (const std::string& node : steps[part].profiled->nodes)
+        if (std::find(profiled.nodes.begin(), profiled.nodes.end(), node) == profiled.nodes.end())
+          profiled.nodes.push_back(node);
+    steps[found.values].profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
     steps[found.values].kernel = std::move(found.attention);
   }
   std::vector<Step> left;
