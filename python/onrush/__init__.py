@@ -18,12 +18,16 @@ __all__ = ["Argument", "Error", "Profile", "Session", "__version__"]
 __all__ += ort.__all__
 
 if TYPE_CHECKING:
+    from . import backend, torch  # noqa: F401
     from .torch import compile  # noqa: F401
 else:
 
     def __getattr__(name: str) -> Any:
-        if name == "compile":  # torch takes seconds to load
-            from .torch import compile
+        """What needs onnx or torch, which take long to load, is loaded when it is asked for."""
+        import importlib
 
-            return compile
+        if name == "compile":
+            return importlib.import_module(".torch", __name__).compile
+        if name in ("backend", "torch"):
+            return importlib.import_module(f".{name}", __name__)
         raise AttributeError(f"module 'onrush' has no attribute {name!r}")

@@ -5,6 +5,8 @@ A case that is listed as failing must fail: those of docs/conformance.md, and th
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import models
 import numpy as np
@@ -53,6 +55,13 @@ def test_node():
     old = onnx.helper.make_node("Relu", ["x"], ["y"])
     (y,) = onrush.backend.run_node(old, X - 2, opset_version=6)
     np.testing.assert_array_equal(y, np.maximum(X - 2, 0))
+
+
+def test_is_there_without_an_import_of_its_own():
+    code = "import onrush; print(onrush.backend.supports_device('CPU'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+    assert not hasattr(onrush, "nothing")
 
 
 def test_devices():
