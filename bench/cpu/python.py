@@ -10,6 +10,7 @@ one process. Reading text: rapidocr, unchanged, in a fresh process for each engi
 import argparse
 import datetime
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -120,15 +121,20 @@ def main():
         "page": "the page, first run",
         "pieces": "20 pieces of other sizes, one after the other",
     }
+    reading = []
+    if options.readings:
+        reading.append(table("rapidocr, s", measure_reading(options.readings), parts))
     text = "\n\n".join(
         [
             "### From Python",
             "Medians (least) of the rounds; ratios over 1: Onrush is the faster. A call runs a "
             "model of one addition on one thread.",
             table("a call, µs", measure_calls(options.rounds)),
-            table("rapidocr, s", measure_reading(options.readings), parts),
+            *reading,
             f"{machine()}; {datetime.date.today().isoformat()}; onrush {onrush.__version__}, "
-            f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}.",
+            f"onnxruntime {onnxruntime.__version__}. Processes that wanted one of the "
+            f"{os.cpu_count()} processors in the last minutes: {os.getloadavg()[2]:.1f}; one or "
+            "two were these.",
         ]
     )
     print(text)
