@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <sched.h>
+#include <xmmintrin.h>
 
 namespace onrush::cpu {
 namespace {
@@ -9,6 +10,21 @@ namespace {
 constexpr int kSpins = 4000;  // some tens of microseconds: the gap between two kernels
 
 void pause() { __builtin_ia32_pause(); }
+
+// While it lives, subnormal operands and results of this thread's vector arithmetic are zero.
+class SubnormalsAreZero {
+ public:
+  SubnormalsAreZero() : before_(_mm_getcsr()) {
+    _mm_setcsr(before_ | kFlushToZero | kZeroOperands);
+  }
+  ~SubnormalsAreZero() { _mm_setcsr(before_); }
+  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+
+ private:
+  static constexpr unsigned kFlushToZero = 1u << 15, kZeroOperands = 1u << 6;
+  unsigned before_;
+};
 
 }  // namespace
 
@@ -44,6 +60,7 @@ void ThreadPool::Job::take_tasks() {
 }
 
 void ThreadPool::worker() {
+  const SubnormalsAreZero mode;
   uint64_t seen = 0;
   while (true) {
     for (int spin = 0;
@@ -71,6 +88,7 @@ std::shared_ptr<ThreadPool::Job> ThreadPool::fresh_job() {
 }
 
 void ThreadPool::run(int64_t tasks, Work work) {
+  const SubnormalsAreZero mode;
   const std::unique_lock callers(callers_, std::try_to_lock);
   if (tasks <= 1 || workers_.empty() || !callers.owns_lock()) {
     for (int64_t task = 0; task < tasks; ++task) work(task);
