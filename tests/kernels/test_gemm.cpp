@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "backend/cpu/kernels/gemm_parts.h"
+#include "backend/cpu/kernels/gemm_split.h"
 #include "base/numeric.h"
 #include "support.h"
 
@@ -119,6 +120,69 @@ TEST(Gemm, Bf16WithoutAmx) {
   const std::optional<GemmKernel> kernel = gemm_bf16_dot();
   if (!kernel) GTEST_SKIP() << "no AVX512_BF16 on this machine";
   test_kernel(*kernel);
+}
+
+// f32 on matrix units: as accurate as the vector units.
+void test_split(const SplitGemm& gemm, int64_t k, int rows, int cols) {
+  const GemmKernel f32 = gemm_f32();
+  const std::vector<float> a = random_floats(size(rows * k), 1),
+                           b = random_floats(size(k * cols), 2);
+  const auto panel = aligned_bytes(f32.panel_size(k) * 4);
+  f32.pack_b(panel.get(), b.data(), DType::f32, cols, 1, k, cols);
+  const auto units = aligned_bytes(SplitGemm::units(rows) * SplitGemm::unit_bytes(k));
+  const auto split = aligned_bytes(SplitGemm::panel_bytes(k));
+  ASSERT_TRUE(gemm.split_a(units.get(), a.data(), k, rows, k));
+  ASSERT_TRUE(gemm.split_b(split.get(), static_cast<float*>(panel.get()), k));
+  const std::vector<float> bias = random_floats(size(cols), 3);
+  const GemmEpilogue epilogue{.bias = bias.data(), .low = 0};
+  std::vector<float> c(size(rows * cols), 1.0f);
+  gemm.run({.rows = rows,
+            .cols = cols,
+            .k = k,
+            .a = units.get(),
+            .a_stride = SplitGemm::unit_bytes(k),
+            .b = split.get(),
+            .c = c.data(),
+            .c_stride = cols,
+            .accumulate = true,
+            .epilogue = &epilogue});
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < cols; ++j) {
+      double expected = 1 + bias[size(j)];
+      for (int64_t p = 0; p < k; ++p)
+        expected += double(a[size(r * k + p)]) * b[size(p * cols + j)];
+      ASSERT_NEAR(c[size(r * cols + j)], std::max(0.0, expected),
+                  5e-7 * std::sqrt(double(k)) + 2e-7)
+          << "row " << r << " of " << rows << ", column " << j << ", k " << k;
+    }
+}
+
+TEST(Gemm, Split) {
+  const SplitGemm* gemm = split_gemm();
+  if (!gemm) GTEST_SKIP() << "no matrix units on this machine";
+  const GemmScope scope(*gemm);
+  for (int64_t k : {1, 2, 31, 32, 33, 100, 1000})
+    for (int rows : {1, 15, 16, 17, 31, 32})
+      for (int cols : {1, 16, 31, 32}) {
+        test_split(*gemm, k, rows, cols);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+}
+
+TEST(Gemm, SplitKnowsWhatDoesNotSplit) {
+  const SplitGemm* gemm = split_gemm();
+  if (!gemm) GTEST_SKIP() << "no matrix units on this machine";
+  const auto memory = aligned_bytes(SplitGemm::panel_bytes(40));
+  const auto panel = aligned_bytes(40 * SplitGemm::kCols * 4);
+  auto* values = static_cast<float*>(panel.get());
+  for (float last : {1e38f, 2e38f, -2e38f, HUGE_VALF, -HUGE_VALF, NAN}) {
+    std::fill_n(values, 40 * SplitGemm::kCols, 1.0f);
+    values[39] = last;
+    EXPECT_EQ(gemm->split_a(memory.get(), values, 40, 1, 40), last == 1e38f) << last;
+    values[39] = 1;
+    values[40 * SplitGemm::kCols - 1] = last;
+    EXPECT_EQ(gemm->split_b(memory.get(), values, 40), last == 1e38f) << last;
+  }
 }
 
 // A residual that lies in C itself.

@@ -50,43 +50,65 @@ struct ContractionKernel::Impl {
   int64_t batch = 1, m = 1, n = 1, k = 1;
   bool depthwise = false;
   GemmKernel gemm;
+  const SplitGemm* split = nullptr;  // for blocks of many rows, where the machine has it
   std::optional<SimpleEpilogue> simple;
 
-  // How a pure-load left operand is copied: for each outer index of k, where its run of columns
-  // starts and what it adds to the bounded indices.
+  // How a pure-load left operand is copied: pieces of a row, each `repeats` runs of `run` columns
+  // that follow each other in memory, unless a bound leaves out the first or last of them.
   struct Copies {
+    struct Range {
+      int64_t extent, step;  // of the bounded index, from repeat to repeat
+    };
     int64_t run = 1;  // elements side by side in the block
     int64_t stride = 1;
-    size_t bounds = 0;
-    std::vector<int64_t> offsets, bound_offsets, extents;
-    std::vector<int32_t> all_inside;
+    int64_t repeats = 1;
+    std::vector<Range> bounds;
+    std::vector<int64_t> offsets, bound_offsets;  // by piece; by piece and bound
   };
   std::optional<Copies> copies;
 
   Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
-  void plan_copies();
-  // Rows of the left operand as f32, and as the matrix kernel reads them. Strides count elements.
-  struct Rows {
-    const float* data;
-    int64_t stride;
-  };
+  // Some rows of the left operand: as f32, and as a matrix kernel reads them. Strides count
+  // elements.
   struct Block {
-    const void* memory;
-    int64_t row_bytes, stride;
-    const char* row(int64_t r) const { return static_cast<const char*>(memory) + r * row_bytes; }
+    int64_t batch_index, first, rows;
+    float* source = nullptr;
+    int64_t source_stride = 0;
+    bool in_place = false;  // the source is the buffer itself
+    void* operand = nullptr;
+    int64_t row_bytes = 0, stride = 0;
+    char* split = nullptr;  // in SplitGemm's form, where it is used
+    const char* row(int64_t r) const { return static_cast<const char*>(operand) + r * row_bytes; }
   };
-  std::optional<Rows> direct_rows(int64_t batch_index, int64_t first, void* const* buffers) const;
-  Rows load_rows(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
-  Block load_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
+  // The right operand: packed panels, and the same in SplitGemm's form if several blocks read them.
+  struct Panels {
+    const char* packed;
+    const char* split = nullptr;
+  };
+  struct BlockMemory {
+    float* rows;
+    char* operand;
+  };
+  void plan_copies();
+  bool reads_in_place(int64_t rows) const;
+  int64_t row_stride() const;
+  bool splits(int64_t rows) const { return split && rows >= SplitGemm::kTileRows; }
+  // Memory that blocks of so many rows need.
+  size_t source_bytes(int64_t rows) const;
+  size_t operand_bytes(int64_t rows) const;
+  Block new_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers,
+                  BlockMemory memory) const;
+  bool fill_block(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
+  void copy_rows(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
+                 void* const* buffers) const;
+  void copy_row(float* out, const float* row, const int64_t* position) const;
   int64_t padded_rows(int64_t rows) const {
     return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
   }
   int64_t panel_bytes() const { return gemm.panel_size(k) * bits(gemm.operand) / 8; }
 
-  void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
-                  void* const* buffers) const;
   void compute_block(const ContractionPart& part, AxisKind row_kind, float* block, int64_t stride,
                      int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
   void pack_panel(int64_t batch_index, int64_t panel, void* const* buffers, char* packed) const;
@@ -94,9 +116,31 @@ struct ContractionKernel::Impl {
 
   void run_gemm(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                 void* const* epilogue_buffers) const;
-  void run_block(int64_t batch_index, int64_t m_first, int64_t m_last, int64_t panel_first,
-                 int64_t panel_last, void* const* lhs_buffers, const char* packed,
+  // Where the epilogue in registers finds its operands, for a block's first row and a panel.
+  struct Registers {
+    GemmEpilogue epilogue;
+    float* c;
+    int64_t c_stride;
+  };
+  Registers registers(int64_t batch_index, int64_t m_first, int64_t n_first,
+                      void* const* buffers) const;
+  const char* split_panels(ThreadPool& pool, const char* packed) const;
+  const char* split_panel(const Panels& panels, int64_t panel, int64_t p, int64_t rows) const;
+  void multiply(const Block& block, GemmTile& t, GemmEpilogue* epilogue, const char* split_b,
+                int64_t first, int64_t p) const;
+  // `panel`, panel_first, panel_last: of all batches.
+  void run_panel(const Block& block, const Panels& panels, int64_t panel, bool last,
                  void* const* epilogue_buffers) const;
+  void run_in_chunks(const Block& block, const Panels& panels, int64_t panel_first,
+                     int64_t panel_last, int64_t chunk, void* const* epilogue_buffers) const;
+  void run_block(const Block& block, const Panels& panels, int64_t panel_first, int64_t panel_last,
+                 void* const* epilogue_buffers) const;
+  int64_t first_column(int64_t panel) const { return panel % panels() * gemm.cols; }
+  int columns(int64_t panel) const {
+    return static_cast<int>(std::min<int64_t>(gemm.cols, n - first_column(panel)));
+  }
+  struct Partition;
+  Partition partition(int threads) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
   void run_depthwise(ThreadPool& pool, void* const* lhs_buffers, const float* packed,

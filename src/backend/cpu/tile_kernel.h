@@ -105,6 +105,8 @@ enum class ScratchSlot : uint8_t {
   element_offsets,  // of the tile interpreter
   lhs_block,
   lhs_operand,
+  split_panel,
+  split_panels,
   result_tile,
   places,
   pointers,  // of contractions

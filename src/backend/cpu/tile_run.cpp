@@ -14,7 +14,7 @@ void* thread_scratch(ScratchSlot slot, size_t bytes) {
     size_t bytes = 0;
     ~Block() { std::free(data); }
   };
-  thread_local std::array<Block, 9> blocks;
+  thread_local std::array<Block, 11> blocks;
   Block& block = blocks[static_cast<size_t>(slot)];
   if (block.bytes < bytes) {
     std::free(block.data);

@@ -35,6 +35,9 @@ struct GemmTile {
   int64_t c_stride;
   bool accumulate = false;                 // adds to what C holds
   const GemmEpilogue* epilogue = nullptr;  // null: none
+  // What the caller reads next (the following panel): the kernel may fetch it meanwhile.
+  const void* next = nullptr;
+  int64_t next_bytes = 0;
 };
 
 // One kernel: its sizes and its functions. All strides count elements.
@@ -80,10 +83,14 @@ GemmKernel gemm_f32();
 // nothing. The first call asks the operating system for the use of AMX by this process.
 std::optional<GemmKernel> gemm_bf16();
 
-// begin and end of a kernel on this thread.
+// Finishes a tile from its product: C = clamp(product (+ C) + bias + residual), for any number of
+// rows. product: [tile.rows][stride].
+void finish_tile(const GemmTile& tile, const float* product, int64_t stride);
+
+// begin and end of a kernel (or of SplitGemm) on this thread.
 class GemmScope {
  public:
-  explicit GemmScope(const GemmKernel& kernel) : end_(kernel.end) { kernel.begin(); }
+  explicit GemmScope(const auto& kernel) : end_(kernel.end) { kernel.begin(); }
   ~GemmScope() { end_(); }
   GemmScope(const GemmScope&) = delete;
   GemmScope& operator=(const GemmScope&) = delete;

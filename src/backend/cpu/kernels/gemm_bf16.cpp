@@ -2,10 +2,9 @@
 // neither, so these are intrinsics, and this file is left out on other architectures.
 #include <array>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <utility>
 
+#include "backend/cpu/kernels/amx.h"
 #include "backend/cpu/kernels/gemm_parts.h"
 
 namespace onrush::cpu {
@@ -28,22 +27,6 @@ void pack(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_s
 constexpr int kTileRows = 16;
 constexpr int kTileK = 32;
 
-// The operand of LDTILECFG.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-__attribute__((target("amx-tile"))) void amx_begin() {
-  static constexpr TileConfig kConfig;
-  _tile_loadconfig(&kConfig);
-}
-__attribute__((target("amx-tile"))) void amx_end() { _tile_release(); }
-
 // The loads of one step of k and where they are.
 struct AmxOperands {
   const uint16_t* a;
@@ -58,8 +41,6 @@ struct AmxResult {
   size_t bytes;   // from row to row
   int64_t lower;  // elements from the first row to the 17th
 };
-
-#define ONRUSH_AMX __attribute__((target("amx-tile,amx-bf16")))
 
 ONRUSH_AMX void multiply_16_rows(AmxOperands at, int64_t k) {
   for (int64_t p = 0; p < k; p += kTileK) {
@@ -128,16 +109,6 @@ ONRUSH_AMX void amx_run(const GemmTile& tile) {
 
   amx_store_c(result, both);
   if (!direct) finish_tile(tile, product, kCols);
-}
-
-#undef ONRUSH_AMX
-
-// Linux gives a process the tile state when it asks; threads started later inherit it.
-bool request_amx() {
-  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  constexpr int kTileData = 18;
-  return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
-         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 // ---- AVX512_BF16: the register tile of the f32 kernel, with pairs of k in a lane.
@@ -220,8 +191,7 @@ std::optional<GemmKernel> gemm_bf16_dot() {
 }
 
 std::optional<GemmKernel> gemm_bf16() {
-  static const bool has_amx = request_amx();
-  if (has_amx) return kAmx;
+  if (has_amx()) return kAmx;
   return gemm_bf16_dot();
 }
 

@@ -5,10 +5,6 @@
 
 namespace onrush::cpu {
 
-// Finishes a tile from its product: C = clamp(product (+ C) + bias + residual), the columns that
-// exist only. product: [tile.rows][stride].
-void finish_tile(const GemmTile& tile, const float* product, int64_t stride);
-
 // GemmKernel::pack_b for panels [k][cols] of f32 and for panels [k / 2][cols][2] of bf16.
 void pack_panel_f32(float* panel, int cols, const void* b, DType dtype, int64_t k_stride,
                     int64_t n_stride, int64_t k, int n);

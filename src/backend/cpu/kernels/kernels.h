@@ -5,6 +5,7 @@
 #include "backend/cpu/kernels/compute.h"
 #include "backend/cpu/kernels/depthwise.h"
 #include "backend/cpu/kernels/gemm.h"
+#include "backend/cpu/kernels/gemm_split.h"
 #include "backend/cpu/kernels/memory.h"
 #include "backend/cpu/kernels/reduce.h"
 #include "backend/cpu/kernels/tile.h"

@@ -1,9 +1,11 @@
-// For architectures without a bf16 matrix kernel.
+// For architectures without matrix kernels of their own.
 #include "backend/cpu/kernels/gemm_parts.h"
+#include "backend/cpu/kernels/gemm_split.h"
 
 namespace onrush::cpu {
 
 std::optional<GemmKernel> gemm_bf16() { return std::nullopt; }
 std::optional<GemmKernel> gemm_bf16_dot() { return std::nullopt; }
+const SplitGemm* split_gemm() { return nullptr; }
 
 }  // namespace onrush::cpu

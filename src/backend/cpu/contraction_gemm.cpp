@@ -1,0 +1,317 @@
+// Blocks of rows times packed panels, and the epilogue.
+#include <algorithm>
+#include <atomic>
+
+#include "backend/cpu/contraction_impl.h"
+
+namespace onrush::cpu {
+namespace {
+
+constexpr int64_t kBlockBytes = 768 * 1024;  // of the left operand, a part of L2
+constexpr int64_t kSplitRows =
+    256;  // in a block, where there are as many: panels are split for each
+constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kFewRows = 8;    // that the vector units multiply sooner than a unit of SplitGemm
+constexpr int64_t kFillRows = 32;  // of a block that one task fills
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+int64_t divide_up(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+}  // namespace
+
+// --- the epilogue
+
+ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t batch_index,
+                                                                      int64_t m_first,
+                                                                      int64_t n_first,
+                                                                      void* const* buffers) const {
+  std::array<int64_t, kMaxAxes> index{};
+  epilogue.place(index.data(), kBatch, batch_index);
+  epilogue.place(index.data(), kM, m_first);
+  epilogue.place(index.data(), kN, n_first);
+  const int axes = epilogue.kernel.axes().count;
+  const auto at = [&](int buffer, const ConcreteAffine& a) -> float* {
+    return buffer < 0 ? nullptr : static_cast<float*>(buffers[buffer]) + dot(a, index.data(), axes);
+  };
+  const auto row_stride = [&](const ConcreteAffine& a) {
+    return epilogue.axes[kM].empty() ? 0 : a.stride[static_cast<size_t>(epilogue.axes[kM][0])];
+  };
+  return {{.bias = at(simple->bias, simple->bias_address),
+           .residual = at(simple->residual, simple->residual_address),
+           .residual_stride = row_stride(simple->residual_address),
+           .low = simple->low,
+           .high = simple->high},
+          at(simple->output, simple->output_address),
+          row_stride(simple->output_address)};
+}
+
+void ContractionKernel::Impl::run_epilogue(const float* tile, int64_t tile_stride,
+                                           int64_t batch_index, int64_t m_first, int64_t rows,
+                                           int64_t n_first, int64_t cols,
+                                           void* const* buffers) const {
+  const int axes = epilogue.kernel.axes().count;
+  const int64_t inner = epilogue.inner_extent(kN);
+  std::array<int64_t, kMaxAxes> base{};
+  epilogue.place(base.data(), kBatch, batch_index);
+  auto* table = static_cast<int64_t*>(
+      thread_scratch(ScratchSlot::places, static_cast<size_t>((rows + 1) * std::max(axes, 1)) * 8));
+  // A panel may cross from one index of an outer n axis to the next.
+  for (int64_t done = 0; done < cols;) {
+    const int64_t run = std::min(cols - done, inner - (n_first + done) % inner);
+    epilogue.place(base.data(), kN, n_first + done);
+    TilePlace place;
+    place.rows = rows;
+    epilogue.rows(table, base.data(), kM, m_first, rows);
+    place.row_indices = table;
+    place.cols = run;
+    place.buffers = buffers;
+    place.accumulator = tile + done;
+    place.accumulator_stride = tile_stride;
+    epilogue.kernel.run_tile(place);
+    done += run;
+  }
+}
+
+// --- one block
+
+// All panels as SplitGemm reads them, in memory of the calling thread; null if they cannot be
+// split.
+const char* ContractionKernel::Impl::split_panels(ThreadPool& pool, const char* packed) const {
+  const int64_t count = batch * panels(), bytes = SplitGemm::panel_bytes(k);
+  auto* memory = static_cast<char*>(
+      thread_scratch(ScratchSlot::split_panels, static_cast<size_t>(count * bytes)));
+  std::atomic<bool> all_split = true;
+  pool.run(count, [&](int64_t i) {
+    const auto* panel = reinterpret_cast<const float*>(packed + i * panel_bytes());
+    if (!split->split_b(memory + i * bytes, panel, k)) all_split = false;
+  });
+  return all_split ? memory : nullptr;
+}
+
+// Rows [p, p + rows) of a panel as SplitGemm reads them; null if they cannot be split.
+const char* ContractionKernel::Impl::split_panel(const Panels& all, int64_t panel, int64_t p,
+                                                 int64_t rows) const {
+  if (all.split)
+    return all.split + panel * SplitGemm::panel_bytes(k) +
+           p / SplitGemm::kStep * SplitGemm::panel_bytes(SplitGemm::kStep);
+  auto* memory = static_cast<char*>(
+      thread_scratch(ScratchSlot::split_panel, static_cast<size_t>(SplitGemm::panel_bytes(rows))));
+  const char* b = all.packed + panel * panel_bytes() + gemm.panel_offset(p) * 4;
+  return split->split_b(memory, reinterpret_cast<const float*>(b), rows) ? memory : nullptr;
+}
+
+// C = rows [first, first + t.rows) of the block times `t.k` rows of a panel, from row `p` of it on:
+// split_b, or t.b where that is null. t.next is read ahead in the course of it. Moves t.c, t.b and
+// the epilogue's residual: copies of what was just written would wait for all earlier stores.
+void ContractionKernel::Impl::multiply(const Block& block, GemmTile& t, GemmEpilogue* epilogue,
+                                       const char* split_b, int64_t first, int64_t p) const {
+  const void* b = t.b;
+  t.epilogue = epilogue;
+  for (int64_t left = t.rows; left > 0; left -= t.rows) {
+    // A few rows beyond whole units are faster row by row.
+    int64_t rows = split_b ? std::min(left, int64_t{SplitGemm::kRows}) : 0;
+    if (const int64_t rest = rows % SplitGemm::kTileRows; rest <= kFewRows) rows -= rest;
+    if (rows > 0) {
+      t.rows = static_cast<int>(rows);
+      t.a_stride = SplitGemm::unit_bytes(k);
+      t.a = block.split + first / SplitGemm::kTileRows * t.a_stride +
+            p / SplitGemm::kStep * SplitGemm::unit_bytes(SplitGemm::kStep);
+      t.b = split_b;
+      split->run(t);
+    } else {
+      t.rows = static_cast<int>(std::min<int64_t>(gemm.rows, left));
+      t.a_stride = block.stride;
+      t.a = block.row(first) + p * bits(gemm.operand) / 8;
+      t.b = b;
+      gemm.run(t);
+    }
+    first += t.rows;
+    t.c += t.rows * t.c_stride;
+    if (epilogue && epilogue->residual) epilogue->residual += t.rows * epilogue->residual_stride;
+  }
+}
+
+// All rows of a block times a panel, epilogue included.
+void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, int64_t panel,
+                                        bool last, void* const* epilogue_buffers) const {
+  const int64_t n_first = first_column(panel);
+  const char* b = all.packed + panel * panel_bytes();
+  const char* split_b = block.split ? split_panel(all, panel, 0, k) : nullptr;
+  const int64_t unit = split_b ? SplitGemm::kRows : gemm.rows;
+  GemmTile t{.cols = columns(panel), .k = split_b ? k : gemm.padded_k(k)};
+  // What the epilogue does not do in registers goes through a tile that stays in L1.
+  const int64_t step =
+      simple ? unit : std::max<int64_t>(unit, kTileElements / gemm.cols / unit * unit);
+  std::optional<Registers> r;
+  float* tile = nullptr;
+  if (simple) {
+    r = registers(block.batch_index, block.first, n_first, epilogue_buffers);
+    t.c = r->c, t.c_stride = r->c_stride;
+  } else {
+    tile = static_cast<float*>(
+        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(step * gemm.cols) * 4));
+    t.c_stride = gemm.cols;
+  }
+  for (int64_t first = 0; first < block.rows; first += step) {
+    const int64_t rows = std::min(step, block.rows - first);
+    t.rows = static_cast<int>(rows);
+    t.b = b;
+    if (!last) {
+      t.next = b + panel_bytes() + panel_bytes() * first / block.rows / 64 * 64;
+      t.next_bytes = panel_bytes() * rows / block.rows;
+    }
+    if (!simple) t.c = tile;
+    multiply(block, t, simple ? &r->epilogue : nullptr, split_b, first, 0);
+    if (!simple)
+      run_epilogue(tile, gemm.cols, block.batch_index, block.first + first, rows, n_first, t.cols,
+                   epilogue_buffers);
+  }
+}
+
+// The same for several panels of a long k: some of k at a time, so that the parts of the block that
+// are in use stay in L2. The sums are kept in memory until they are complete.
+void ContractionKernel::Impl::run_in_chunks(const Block& block, const Panels& all,
+                                            int64_t panel_first, int64_t panel_last, int64_t chunk,
+                                            void* const* epilogue_buffers) const {
+  const int64_t stride = (panel_last - panel_first) * gemm.cols;
+  auto* sums = static_cast<float*>(
+      thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(block.rows * stride) * 4));
+  for (int64_t p = 0; p < k; p += chunk)
+    for (int64_t panel = panel_first; panel < panel_last; ++panel) {
+      const int64_t here = std::min(chunk, k - p);
+      const char* b = all.packed + panel * panel_bytes() + gemm.panel_offset(p) * 4;
+      const char* split_b = split_panel(all, panel, p, here);
+      GemmTile t{.cols = gemm.cols,
+                 .k = here,
+                 .c = sums + (panel - panel_first) * gemm.cols,
+                 .c_stride = stride,
+                 .accumulate = p > 0};
+      const int64_t step = SplitGemm::kRows;
+      for (int64_t first = 0; first < block.rows; first += step) {
+        const int64_t rows = std::min(step, block.rows - first);
+        t.rows = static_cast<int>(rows);
+        t.b = b;
+        if (panel + 1 < panel_last) {
+          const int64_t bytes = here * gemm.cols * 4;
+          t.next = b + panel_bytes() + bytes * first / block.rows / 64 * 64;
+          t.next_bytes = bytes * rows / block.rows;
+        }
+        multiply(block, t, nullptr, split_b, first, p);
+      }
+    }
+  for (int64_t panel = panel_first; panel < panel_last; ++panel) {
+    const int64_t n_first = first_column(panel);
+    const int cols = columns(panel);
+    const float* tile = sums + (panel - panel_first) * gemm.cols;
+    if (simple) {
+      const Registers r = registers(block.batch_index, block.first, n_first, epilogue_buffers);
+      finish_tile({.rows = static_cast<int>(block.rows),
+                   .cols = cols,
+                   .c = r.c,
+                   .c_stride = r.c_stride,
+                   .epilogue = &r.epilogue},
+                  tile, stride);
+      continue;
+    }
+    const int64_t step = kTileElements / gemm.cols;
+    for (int64_t first = 0; first < block.rows; first += step)
+      run_epilogue(tile + first * stride, stride, block.batch_index, block.first + first,
+                   std::min(step, block.rows - first), n_first, cols, epilogue_buffers);
+  }
+}
+
+void ContractionKernel::Impl::run_block(const Block& block, const Panels& all, int64_t panel_first,
+                                        int64_t panel_last, void* const* epilogue_buffers) const {
+  const GemmScope scope(gemm);
+  std::optional<GemmScope> split_scope;
+  if (block.split) {
+    split_scope.emplace(*split);
+    const int64_t fitting = kBlockBytes / (SplitGemm::units(block.rows) * SplitGemm::unit_bytes(1));
+    const int64_t chunk = std::max<int64_t>(8, fitting) * SplitGemm::kStep;
+    if (chunk < k)
+      return run_in_chunks(block, all, panel_first, panel_last, chunk, epilogue_buffers);
+  }
+  for (int64_t panel = panel_first; panel < panel_last; ++panel)
+    run_panel(block, all, panel, panel + 1 == panel_last, epilogue_buffers);
+}
+
+// --- all of them
+
+// Blocks of rows, each for all panels or for several tasks with some of the panels.
+struct ContractionKernel::Impl::Partition {
+  int64_t block_rows, blocks, panels_each, parts;
+};
+
+ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
+  const int64_t wanted = threads > 1 ? threads * kTasksPerThread : 1;
+  const bool in_units = splits(m);
+  const int64_t unit = in_units ? SplitGemm::kRows : gemm.rows;
+  const int64_t row_bytes =
+      in_units ? SplitGemm::unit_bytes(k) / SplitGemm::kTileRows : gemm.block_stride(k) * 4;
+  int64_t rows = std::max(unit, kBlockBytes / row_bytes / unit * unit);
+  if (in_units)
+    rows = std::max(kSplitRows, std::min(rows, round_up(divide_up(m * batch, wanted), unit)));
+  const int64_t even = divide_up(m, divide_up(m, rows));
+  Partition p;
+  p.block_rows = std::min(m, round_up(even, unit));
+  p.blocks = divide_up(m, p.block_rows);
+  const int64_t parts = std::clamp<int64_t>(wanted / (batch * p.blocks), 1, panels());
+  p.panels_each = divide_up(panels(), parts);
+  p.parts = divide_up(panels(), p.panels_each);
+  return p;
+}
+
+void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffers,
+                                       const char* packed, void* const* epilogue_buffers) const {
+  if (batch * m * n == 0) return;
+  const Partition p = partition(pool.threads());
+  const int64_t blocks = batch * p.blocks;
+  const auto memory = [&](size_t count) {
+    const auto source = source_bytes(p.block_rows), operand = operand_bytes(p.block_rows);
+    return [source, operand,
+            rows = static_cast<char*>(thread_scratch(ScratchSlot::lhs_block, source * count)),
+            parts = static_cast<char*>(thread_scratch(ScratchSlot::lhs_operand, operand * count))](
+               size_t i) {
+      return BlockMemory{reinterpret_cast<float*>(rows + i * source), parts + i * operand};
+    };
+  };
+  const auto block_at = [&](int64_t i, BlockMemory at) {
+    const int64_t first = i % p.blocks * p.block_rows;
+    return new_block(i / p.blocks, first, std::min(p.block_rows, m - first), lhs_buffers, at);
+  };
+  Panels all{packed};
+  if (splits(p.block_rows) && p.blocks > pool.threads()) all.split = split_panels(pool, packed);
+  const auto run = [&](const Block& block, int64_t first, int64_t last) {
+    const int64_t before = block.batch_index * panels();
+    run_block(block, all, before + first, before + last, epilogue_buffers);
+  };
+  if (p.parts == 1) {
+    pool.run(blocks, [&](int64_t i) {
+      Block block = block_at(i, memory(1)(0));
+      if (!fill_block(block, 0, block.rows, lhs_buffers)) block.split = nullptr;
+      run(block, 0, panels());
+    });
+    return;
+  }
+  // Several tasks share a block: fill all blocks first.
+  const auto shared = memory(static_cast<size_t>(blocks));
+  const int64_t fills = divide_up(p.block_rows, kFillRows);
+  std::atomic<bool> all_split = true;
+  pool.run(blocks * fills, [&](int64_t task) {
+    const Block block = block_at(task / fills, shared(static_cast<size_t>(task / fills)));
+    const int64_t begin = task % fills * kFillRows;
+    if (begin < block.rows &&
+        !fill_block(block, begin, std::min(block.rows, begin + kFillRows), lhs_buffers))
+      all_split = false;
+  });
+  pool.run(blocks * p.parts, [&](int64_t task) {
+    Block block = block_at(task / p.parts, shared(static_cast<size_t>(task / p.parts)));
+    if (!all_split) block.split = nullptr;
+    const int64_t first = task % p.parts * p.panels_each;
+    run(block, first, std::min(panels(), first + p.panels_each));
+  });
+}
+
+}  // namespace onrush::cpu

@@ -1,0 +1,113 @@
+// Products and convolutions of the CPU backend at sizes around its blocks, against the reference.
+#include <cmath>
+#include <gtest/gtest.h>
+#include <limits>
+#include <random>
+
+#include "../onnx/builders.h"
+#include <onrush/session.h>
+
+namespace onrush::onnx {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+Tensor random(Shape shape, unsigned seed) {
+  Tensor tensor(DType::f32, std::move(shape));
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  for (float& x : tensor.as<float>()) x = normal(generator);
+  return tensor;
+}
+
+ValueInfo info(std::string name, const Shape& shape) {
+  ValueInfo result = value_info(std::move(name));
+  result.type.element = DType::f32;
+  result.type.shape.emplace();
+  for (int64_t extent : shape) result.type.shape->push_back({extent, {}});
+  return result;
+}
+
+std::vector<float> run(const std::string& device, const Node& op, const Tensor& a,
+                       const Tensor& b) {
+  Graph g = graph({}, {op}, {"y"});
+  g.inputs = {info("a", a.shape()), info("b", b.shape())};
+  const std::string bytes = encode(model(g));
+  SessionOptions options;
+  options.device = device;
+  options.threads = 2;
+  const auto outputs = Session::load(bytes_of(bytes), options).run({{"a", a}, {"b", b}});
+  const auto y = outputs.at(0).tensor().as<float>();
+  return {y.begin(), y.end()};
+}
+
+// Within a few roundings of sums of `terms` products of numbers around 1; infinities are equal.
+void compare(const Node& op, const Tensor& a, const Tensor& b, int64_t terms) {
+  const std::vector<float> actual = run("cpu", op, a, b), expected = run("reference", op, a, b);
+  ASSERT_EQ(actual.size(), expected.size());
+  const double tolerance = 1e-5 + 1e-7 * double(terms);
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (std::isnan(expected[i])) ASSERT_TRUE(std::isnan(actual[i])) << "element " << i;
+    else if (std::isinf(expected[i])) ASSERT_EQ(actual[i], expected[i]) << "element " << i;
+    else ASSERT_NEAR(actual[i], expected[i], tolerance) << "element " << i;
+  }
+}
+
+void compare_product(int64_t m, int64_t k, int64_t n, float special = 0) {
+  SCOPED_TRACE(testing::Message() << m << " x " << k << " x " << n << ", " << special);
+  const Node op = node("MatMul", {"a", "b"}, {"y"});
+  Tensor a = random({m, k}, 1), b = random({k, n}, 2);
+  if (special != 0) a.as<float>()[static_cast<size_t>(m * k / 2)] = special;
+  compare(op, a, b, k);
+  if (special == 0) return;
+  a = random({m, k}, 1);
+  b.as<float>()[static_cast<size_t>(k * n / 2)] = special;
+  compare(op, a, b, k);
+}
+
+TEST(Contractions, ProductsOfAllSizes) {
+  for (int64_t m : {1, 7, 16, 24, 25, 33, 49, 700})
+    for (int64_t k : {1, 31, 33, 100})
+      for (int64_t n : {1, 32, 65}) {
+        compare_product(m, k, n);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+}
+
+TEST(Contractions, LongSums) {
+  compare_product(49, 2500, 100);
+  compare_product(300, 1201, 33);
+  compare_product(700, 700, 70);
+}
+
+TEST(Contractions, ExtremeOperands) {
+  for (float special : {kInfinity, -kInfinity, std::nanf(""), 3.4e38f, 1e-39f}) {
+    compare_product(49, 70, 40, special);
+    compare_product(49, 2500, 40, special);
+    compare_product(700, 33, 64, special);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+void compare_conv(const Shape& image, const Shape& weights, std::vector<Attribute> attributes) {
+  SCOPED_TRACE(testing::Message() << image[1] << " channels of " << image[2] << " x " << image[3]);
+  Node op = node("Conv", {"a", "b"}, {"y"});
+  op.attributes = std::move(attributes);
+  compare(op, random(image, 3), random(weights, 4), weights[1] * weights[2] * weights[3]);
+}
+
+TEST(Contractions, Convolutions) {
+  using Ints = std::vector<int64_t>;
+  const auto pads = [](Ints v) { return attribute("pads", std::move(v)); };
+  compare_conv({1, 3, 20, 21}, {16, 3, 7, 7},
+               {pads({3, 3, 3, 3}), attribute("strides", Ints{2, 2})});
+  compare_conv({1, 32, 17, 9}, {40, 32, 3, 3}, {pads({1, 1, 1, 1})});
+  compare_conv({1, 5, 17, 9}, {8, 5, 3, 3},
+               {pads({0, 2, 1, 0}), attribute("dilations", Ints{2, 3})});
+  compare_conv({2, 4, 12, 40}, {6, 4, 1, 5},
+               {pads({0, 9, 0, 9}), attribute("strides", Ints{1, 3})});
+  compare_conv({1, 64, 14, 14}, {64, 64, 3, 3}, {pads({1, 1, 1, 1})});
+}
+
+}  // namespace
+}  // namespace onrush::onnx
