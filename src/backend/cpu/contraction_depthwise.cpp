@@ -108,9 +108,9 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
     for (int64_t c = 0; c < channels; c += cols_at_once) {
       TilePlace place;
       place.rows = std::min(rows_at_once, width - x);
-      epilogue.place(index.data(), kBatch, c);
-      epilogue.rows(table, index.data(), kM, row * width + x, place.rows);
-      place.row_indices = table;
+      place.row_axes = epilogue.axes[kM];
+      epilogue.place(place.first.data(), kBatch, c);
+      epilogue.place(place.first.data(), kM, row * width + x);
       place.cols = std::min(cols_at_once, channels - c);
       place.buffers = epilogue_buffers;
       place.accumulator = r.out + x * channels + c;

@@ -51,26 +51,20 @@ void ContractionKernel::Impl::run_epilogue(const float* tile, int64_t tile_strid
                                            int64_t batch_index, int64_t m_first, int64_t rows,
                                            int64_t n_first, int64_t cols,
                                            void* const* buffers) const {
-  const int axes = epilogue.kernel.axes().count;
   const int64_t inner = epilogue.inner_extent(kN);
-  std::array<int64_t, kMaxAxes> base{};
-  epilogue.place(base.data(), kBatch, batch_index);
-  auto* table = static_cast<int64_t*>(
-      thread_scratch(ScratchSlot::places, static_cast<size_t>((rows + 1) * std::max(axes, 1)) * 8));
+  TilePlace place;
+  place.rows = rows;
+  place.row_axes = epilogue.axes[kM];
+  place.buffers = buffers;
+  place.accumulator_stride = tile_stride;
+  epilogue.place(place.first.data(), kBatch, batch_index);
+  epilogue.place(place.first.data(), kM, m_first);
   // A panel may cross from one index of an outer n axis to the next.
-  for (int64_t done = 0; done < cols;) {
-    const int64_t run = std::min(cols - done, inner - (n_first + done) % inner);
-    epilogue.place(base.data(), kN, n_first + done);
-    TilePlace place;
-    place.rows = rows;
-    epilogue.rows(table, base.data(), kM, m_first, rows);
-    place.row_indices = table;
-    place.cols = run;
-    place.buffers = buffers;
+  for (int64_t done = 0; done < cols; done += place.cols) {
+    place.cols = std::min(cols - done, inner - (n_first + done) % inner);
+    epilogue.place(place.first.data(), kN, n_first + done);
     place.accumulator = tile + done;
-    place.accumulator_stride = tile_stride;
     epilogue.kernel.run_tile(place);
-    done += run;
   }
 }
 

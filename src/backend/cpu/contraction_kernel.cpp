@@ -115,29 +115,23 @@ void ContractionKernel::Impl::compute_block(const ContractionPart& part, AxisKin
                                             float* block, int64_t stride, int64_t batch_index,
                                             int64_t first, int64_t rows,
                                             void* const* buffers) const {
-  const int axes = part.kernel.axes().count;
   const int column = part.kernel.column_axis();
   const int64_t run = part.inner_extent(kK);
-  std::array<int64_t, kMaxAxes> base{};
-  part.place(base.data(), kBatch, batch_index);
-  auto* table = static_cast<int64_t*>(
-      thread_scratch(ScratchSlot::places, static_cast<size_t>((rows + 1) * std::max(axes, 1)) * 8));
-  for (int64_t p = 0; p < k; p += run) {
-    if (run == 0) break;
-    part.place(base.data(), kK, p);
+  TilePlace place;
+  place.row_axes = part.axes[row_kind];
+  place.buffers = buffers;
+  place.operand_stride = stride;
+  part.place(place.first.data(), kBatch, batch_index);
+  for (int64_t p = 0; p < k && run > 0; p += run) {
+    part.place(place.first.data(), kK, p);
     for (int64_t col = 0; col < run; col += kTileElements) {
-      const int64_t cols = std::min(kTileElements, run - col);
-      const int64_t rows_at_once = std::max<int64_t>(1, kTileElements / cols);
-      if (column >= 0) base[static_cast<size_t>(column)] = col;
+      place.cols = std::min(kTileElements, run - col);
+      if (column >= 0) place.first[static_cast<size_t>(column)] = col;
+      const int64_t rows_at_once = std::max<int64_t>(1, kTileElements / place.cols);
       for (int64_t r = 0; r < rows; r += rows_at_once) {
-        TilePlace place;
         place.rows = std::min(rows_at_once, rows - r);
-        part.rows(table, base.data(), row_kind, first + r, place.rows);
-        place.row_indices = table;
-        place.cols = cols;
-        place.buffers = buffers;
+        part.place(place.first.data(), row_kind, first + r);
         place.operand = block + r * stride + p + col;
-        place.operand_stride = stride;
         part.kernel.run_tile(place);
       }
     }

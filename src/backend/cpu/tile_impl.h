@@ -6,7 +6,17 @@
 namespace onrush::cpu {
 
 // How many distinct elements a value has within one tile.
-enum class Spread : uint8_t { uniform, row, full };
+enum class Spread : uint8_t { uniform, row, column, full };
+inline Spread join(Spread a, Spread b) {
+  if (a == b || b == Spread::uniform) return a;
+  return a == Spread::uniform ? b : Spread::full;
+}
+
+// Whether elements in memory are those of the compute type.
+inline bool is_plain(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::i32 || dtype == DType::i64 ||
+         dtype == DType::u64;
+}
 
 struct TileLoad {
   int buffer;
@@ -17,7 +27,7 @@ struct TileLoad {
     int64_t stride, extent;
   };
   std::vector<Dynamic> dynamic;
-  bool varies_by_row;  // otherwise one row's elements serve all
+  bool plain;  // a copy, no conversion
   LoadKernel load;
   GatherKernel gather;
   uint64_t fill;  // one element of the compute type
@@ -28,7 +38,6 @@ struct TileReduce {
   bool last;
   ConcreteAffine position;
   int best;  // argmax, argmin: offset of the best values so far, as `offset` of a value
-  Spread operand_spread;
 };
 
 // One instruction; writes the array at `offset` of the scratch memory.
@@ -54,6 +63,7 @@ struct TileValue {
   UnaryKernel unary = nullptr;
   UnaryKernel then = nullptr;  // wraps or rounds the result in place
   BinaryKernel binary = nullptr;
+  bool by_row = false;  // binary: the operands spread differently, rows are done one by one
   SelectKernel select = nullptr;
   int detail = -1;          // of loads, reductions, affines or bounds
   bool to_boolean = false;  // convert: x != 0
@@ -67,6 +77,8 @@ struct TileStore {
   int value;
   Spread spread;
   bool inner;
+  bool plain;   // a copy, no conversion
+  bool direct;  // the value may be computed where it is stored
   StoreKernel store;
 };
 
@@ -96,7 +108,8 @@ struct TileKernel::Impl {
   std::unique_ptr<PureLoad> pure;
 
   int64_t elements(Spread spread, int64_t rows_, int64_t cols_) const {
-    return spread == Spread::uniform ? 1 : spread == Spread::row ? rows_ : rows_ * cols_;
+    if (spread == Spread::uniform) return 1;
+    return spread == Spread::row ? rows_ : rows_ * cols_;
   }
 };
 

@@ -237,15 +237,16 @@ bool Binder::depends_on_reduce(uint64_t original_axes) const {
 }
 
 Spread Binder::spread_of(uint64_t original_axes) const {
-  bool row = false;
+  bool row = false, column = false;
   for (size_t i = 0; i < loops_.axes.size(); ++i) {
     if (!(original_axes >> i & 1)) continue;
     const int axis = merged_[i];
     if (axis == kNoAxis) continue;
-    if (axis == out_->column) return Spread::full;
+    column = column || axis == out_->column;
     row = row ||
           std::find(out_->row_axes.begin(), out_->row_axes.end(), axis) != out_->row_axes.end();
   }
+  if (column) return row || out_->rows == 1 ? Spread::full : Spread::column;
   return row && out_->rows > 1 ? Spread::row : Spread::uniform;
 }
 
@@ -319,7 +320,7 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
   value.kind = Kind::load;
   value.compute = compute_of(dtype);
   value.detail = static_cast<int>(out_->loads.size());
-  TileLoad load{v.buffer,           address_[next_address_++], {}, {}, false,
+  TileLoad load{v.buffer,           address_[next_address_++], {}, {}, is_plain(dtype),
                 load_kernel(dtype), gather_kernel(dtype),      0};
   for (const Bound& bound : v.bounds)
     load.bounds.push_back({address_[next_address_++], sizes_(bound.extent)});
@@ -327,13 +328,6 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
     load.dynamic.push_back(
         {value_of_[static_cast<size_t>(term.value)], sizes_(term.stride), sizes_(term.extent)});
   load.fill = static_cast<uint64_t>(scalar_bits(value.compute, v.fill.f, v.fill.i));
-  const auto varies = [&](const ConcreteAffine& a) {
-    return std::any_of(out_->row_axes.begin(), out_->row_axes.end(),
-                       [&](int axis) { return a.stride[static_cast<size_t>(axis)] != 0; });
-  };
-  load.varies_by_row = varies(load.address) || !load.dynamic.empty();
-  for (const ConcreteBound& bound : load.bounds)
-    load.varies_by_row = load.varies_by_row || varies(bound.index);
   out_->loads.push_back(std::move(load));
   return value;
 }
@@ -344,7 +338,7 @@ TileValue Binder::bind(const OpValue& v, DType dtype) {
   Spread spread = Spread::uniform;
   for (ValueId operand : v.operands) {
     in.push_back(value_of_[static_cast<size_t>(operand)]);
-    spread = std::max(spread, out_->values[static_cast<size_t>(in.back())].spread);
+    spread = join(spread, out_->values[static_cast<size_t>(in.back())].spread);
   }
   const auto spread_at = [&](size_t i) { return out_->values[static_cast<size_t>(in[i])].spread; };
   const Compute type = out_->values[static_cast<size_t>(in.back())].compute;
@@ -361,12 +355,14 @@ TileValue Binder::bind(const OpValue& v, DType dtype) {
     }
   } else if (in.size() == 2) {
     value.kind = Kind::binary;
-    Splat splat = Splat::none;
-    if (spread != Spread::uniform && spread_at(0) == Spread::uniform) splat = Splat::a;
-    if (spread != Spread::uniform && spread_at(1) == Spread::uniform) splat = Splat::b;
+    const Spread a = spread_at(0), b = spread_at(1);
+    value.by_row = a != b && a != Spread::uniform && b != Spread::uniform;
+    // What has one element for all of the other operand's, or for its rows.
+    const auto one_for = [&](Spread x, Spread other) {
+      return x != other && (x == Spread::uniform || x == Spread::row) && other != Spread::uniform;
+    };
+    const Splat splat = one_for(a, b) ? Splat::a : one_for(b, a) ? Splat::b : Splat::none;
     value.binary = binary_kernel(v.op, type, splat);
-    for (size_t i = 0; i < 2; ++i)
-      if (spread_at(i) != Spread::uniform) in[i] = expand(in[i], spread);
   } else {
     value.kind = Kind::select;
     value.select = select_kernel(type);
@@ -429,7 +425,7 @@ TileValue Binder::bind(const ReduceValue& v, DType dtype) {
   const bool arg = v.kind == ReduceKind::argmax || v.kind == ReduceKind::argmin;
   value.compute = arg ? Compute::i64 : from.compute;
   value.detail = static_cast<int>(out_->reduces.size());
-  out_->reduces.push_back({v.kind, v.last, position, -1, from.spread});
+  out_->reduces.push_back({v.kind, v.last, position, -1});
   if (!arg) finish_narrow(value, dtype);
   return value;
 }
@@ -468,19 +464,29 @@ void Binder::bind_store(size_t index) {
                    value_of_[static_cast<size_t>(store.value)],
                    Spread::uniform,
                    false,
+                   false,
+                   false,
                    nullptr};
   if (store.buffer < 0) {
     result.spread = Spread::full;
   } else {
     uint64_t axes = loops_.body[static_cast<size_t>(store.value)].axes;
     for (const auto& [axis, stride] : store.address.terms) axes |= uint64_t{1} << axis;
-    result.spread = spread_of(axes);
+    result.spread = join(spread_of(axes), out_->values[static_cast<size_t>(result.value)].spread);
     result.inner = depends_on_reduce(axes);
+    result.plain = is_plain(loops_.buffers[static_cast<size_t>(store.buffer)].dtype);
     // Conversions to the 8-bit floats have saturated already, or were told not to.
     result.store =
         store_kernel(loops_.buffers[static_cast<size_t>(store.buffer)].dtype, /*saturate=*/false);
   }
   result.value = expand(result.value, result.spread);
+  const Kind kind = out_->values[static_cast<size_t>(result.value)].kind;
+  const bool computed = kind == Kind::unary || kind == Kind::binary || kind == Kind::select ||
+                        (kind == Kind::convert && result.plain);
+  result.direct = computed && result.plain && result.spread == Spread::full &&
+                  std::ranges::none_of(out_->stores, [&](const TileStore& other) {
+                    return other.value == result.value;
+                  });
   out_->stores.push_back(result);
 }
 

@@ -2,9 +2,10 @@
 //
 // A tile is `rows` x `cols` elements: cols lie along one axis (the column axis, chosen so that most
 // memory is read along it), rows along all other parallel axes. Each value of the body becomes a
-// dense array in scratch memory: one element where the tile's elements all agree, one a row where
-// they agree along the columns, else rows * cols. Arrays sit in L1, so an operation costs one pass
-// over them.
+// dense array: one element where the tile's elements all agree, one a row where they agree along
+// the columns, one a column where the rows agree, else rows * cols. Arrays sit in L1, so an
+// operation costs one pass over them. A tile that lies side by side in a buffer is read and written
+// in place.
 //
 // Reductions run over the column axis inside a tile and over the other reduce axes (and further
 // chunks of columns) as a loop around it. Where a row fits one tile everything is computed once;
@@ -50,9 +51,11 @@ inline constexpr int kNoColumn = -2;
 
 // What one tile is computed for.
 struct TilePlace {
+  // Rows are consecutive positions of row_axes (outer first; others stand still) from `first` on:
+  // the index of every axis, the column axis's that of the first column.
   int64_t rows = 1;
-  const int64_t* row_indices = nullptr;  // [rows][axes]: index of every axis; the column axis's is
-                                         // that of the first column
+  std::array<int64_t, kMaxAxes> first{};
+  std::span<const int> row_axes;
   int64_t cols = 1;
   void* const* buffers = nullptr;     // by Loops::buffers
   const void* accumulator = nullptr;  // AccumulatorValue: [rows][accumulator_stride]
@@ -100,7 +103,7 @@ class TileKernel {
 // call on this thread with the same slot. Slots keep nested users apart.
 enum class ScratchSlot : uint8_t {
   tile_arrays,
-  row_index_table,
+  tile_places,
   row_offsets,
   element_offsets,  // of the tile interpreter
   lhs_block,

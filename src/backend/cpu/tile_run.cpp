@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "backend/cpu/tile_impl.h"
 #include "base/check.h"
@@ -38,9 +39,32 @@ void repeat(void* out, const void* element, size_t size, int64_t n) {
   else std::fill_n(static_cast<uint64_t*>(out), n, *static_cast<const uint64_t*>(element));
 }
 
+// Rows of bytes, at even distances on both sides.
+void copy_rows(char* out, int64_t out_bytes, const char* from, int64_t from_bytes, int64_t rows,
+               size_t row_bytes) {
+  if (out_bytes == from_bytes && out_bytes == static_cast<int64_t>(row_bytes)) {
+    std::memcpy(out, from, row_bytes * static_cast<size_t>(rows));
+    return;
+  }
+  // Short rows are not worth a call each.
+  constexpr size_t kBlock = 64;
+  const bool blocks = row_bytes % kBlock == 0 && row_bytes <= 8 * kBlock;
+  for (int64_t r = 0; r < rows; ++r, out += out_bytes, from += from_bytes) {
+    if (!blocks) std::memcpy(out, from, row_bytes);
+    else
+      for (size_t i = 0; i < row_bytes; i += kBlock) std::memcpy(out + i, from + i, kBlock);
+  }
+}
+
 // The columns [begin, end) of a row on which all bounds hold.
 struct ColumnRange {
   int64_t begin, end;
+};
+
+// Rows of a tile along its innermost row axis: whatever is affine grows evenly from row to row.
+struct RowRun {
+  int64_t row, rows;
+  std::array<int64_t, kMaxAxes> index;  // of every axis, of the first row
 };
 
 class TileRun {
@@ -48,13 +72,16 @@ class TileRun {
   TileRun(const TileKernel::Impl& kernel, const TilePlace& place)
       : k_(kernel),
         place_(place),
+        inner_(place.row_axes.empty() ? -1 : place.row_axes.back()),
         n_full_(place.rows * place.cols),
         scratch_(static_cast<char*>(
             thread_scratch(tile_arrays, static_cast<size_t>(kernel.scratch_bytes)))),
+        at_(static_cast<char**>(thread_scratch(tile_places, kernel.values.size() * 8 + 8))),
         offsets_(static_cast<int64_t*>(
             thread_scratch(row_offsets, static_cast<size_t>(place.rows + 1) * 8))) {
     if (!kernel.uniforms.empty())
       std::memcpy(scratch_, kernel.uniforms.data(), kernel.uniforms.size() * 8);
+    for (size_t i = 0; i < kernel.values.size(); ++i) at_[i] = scratch_ + kernel.values[i].offset;
   }
 
   // Index of axes outside of the rows: reduce axes, and the first column.
@@ -65,6 +92,7 @@ class TileRun {
     n_full_ = place_.rows * cols;
   }
 
+  void run_once();
   void execute(int value);
   void start_reduction(int value);
   void accumulate(int value);
@@ -74,44 +102,99 @@ class TileRun {
  private:
   using Kind = TileValue::Kind;
 
-  char* at(const TileValue& value) const { return scratch_ + value.offset; }
-  char* at(int value) const { return at(k_.values[static_cast<size_t>(value)]); }
+  char* at(int value) const { return at_[value]; }
+  const TileValue& value(int id) const { return k_.values[static_cast<size_t>(id)]; }
   int64_t count(Spread spread) const {
-    return spread == Spread::uniform ? 1 : spread == Spread::row ? place_.rows : n_full_;
+    switch (spread) {
+      case Spread::uniform: return 1;
+      case Spread::row: return place_.rows;
+      case Spread::column: return place_.cols;
+      case Spread::full: break;
+    }
+    return n_full_;
   }
-  int64_t evaluate(const ConcreteAffine& a, int64_t row) const {
+  // Rows and columns of an array.
+  int64_t cols_of(Spread spread) const {
+    return spread == Spread::full || spread == Spread::column ? place_.cols : 1;
+  }
+  int64_t rows_of(Spread spread) const {
+    return spread == Spread::full || spread == Spread::row ? place_.rows : 1;
+  }
+
+  // Calls f(RowRun) for all rows, or the first `rows`.
+  template <class F>
+  void for_each_run(int64_t rows, F f) const;
+  int64_t evaluate(const ConcreteAffine& a, const RowRun& run) const {
     int64_t sum = a.offset;
-    const int64_t* index = place_.row_indices + row * k_.axes.count;
-    for (int i = 0; i < k_.axes.count; ++i)
-      sum += a.stride[static_cast<size_t>(i)] * (index[i] + base[static_cast<size_t>(i)]);
+    for (int i = 0; i < k_.axes.count; ++i) {
+      const auto axis = static_cast<size_t>(i);
+      sum += a.stride[axis] * (run.index[axis] + base[axis]);
+    }
     return sum;
+  }
+  int64_t row_stride(const ConcreteAffine& a) const {
+    return inner_ < 0 ? 0 : a.stride[static_cast<size_t>(inner_)];
   }
   int64_t column_stride(const ConcreteAffine& a) const {
     return k_.column < 0 ? 0 : a.stride[static_cast<size_t>(k_.column)];
   }
-  ColumnRange inside(const std::vector<ConcreteBound>& bounds, int64_t row, int64_t cols) const;
-  void load(const TileValue& value);
-  void load_row(const TileValue& value, const TileLoad& load, int64_t row, char* out);
-  void load_indexed(const TileValue& value, const TileLoad& load, int64_t row, char* out,
-                    int64_t element);
-  void load_each_row(const TileValue& value, const TileLoad& load);
-  int64_t dynamic_offset(const TileLoad::Dynamic& term, int64_t element) const;
-  void expand(const TileValue& value);
-  void bounds(const TileValue& value);
-  void index(const TileValue& value);
+  // The address of the whole tile if it lies side by side in memory, as the array does.
+  std::optional<int64_t> dense(const ConcreteAffine& a) const;
+  ColumnRange inside(const std::vector<ConcreteBound>& bounds, const RowRun& run, int64_t r,
+                     int64_t cols) const;
+  void load(int id);
+  void load_row(const TileValue& value, const TileLoad& load, const RowRun& run, int64_t r,
+                char* out);
+  void load_each_row(int id, const TileLoad& load);
+  int64_t dynamic_offset(const TileLoad::Dynamic& term, int64_t row, int64_t col) const;
+  void binary_by_row(int id);
+  void expand(int id);
+  void bounds(int id);
+  void index(int id);
 
   const TileKernel::Impl& k_;
   TilePlace place_;
+  int inner_;  // the innermost row axis, or -1
   int64_t n_full_;
   char* scratch_;
+  char** at_;  // by value: its array
   int64_t* offsets_;
 };
 
-ColumnRange TileRun::inside(const std::vector<ConcreteBound>& bounds, int64_t row,
+template <class F>
+void TileRun::for_each_run(int64_t rows, F f) const {
+  RowRun run{0, rows, place_.first};
+  if (inner_ < 0) return f(run);
+  const auto extent = [&](int axis) { return k_.axes.extent[static_cast<size_t>(axis)]; };
+  const auto index = [&](int axis) -> int64_t& { return run.index[static_cast<size_t>(axis)]; };
+  while (true) {
+    run.rows = std::min(rows - run.row, extent(inner_) - index(inner_));
+    f(run);
+    run.row += run.rows;
+    if (run.row >= rows) return;
+    index(inner_) = 0;
+    for (size_t i = place_.row_axes.size() - 1; i-- > 0;) {
+      if (++index(place_.row_axes[i]) < extent(place_.row_axes[i])) break;
+      index(place_.row_axes[i]) = 0;
+    }
+  }
+}
+
+std::optional<int64_t> TileRun::dense(const ConcreteAffine& a) const {
+  if (place_.cols > 1 && column_stride(a) != 1) return std::nullopt;
+  if (place_.rows > 1) {
+    const int64_t left =
+        k_.axes.extent[static_cast<size_t>(inner_)] - place_.first[static_cast<size_t>(inner_)];
+    if (left < place_.rows || row_stride(a) != place_.cols) return std::nullopt;
+  }
+  return evaluate(a, {0, 0, place_.first});
+}
+
+ColumnRange TileRun::inside(const std::vector<ConcreteBound>& bounds, const RowRun& run, int64_t r,
                             int64_t cols) const {
   ColumnRange range{0, cols};
   for (const ConcreteBound& bound : bounds) {
-    const int64_t first = evaluate(bound.index, row);
+    const int64_t first = evaluate(bound.index, run) + r * row_stride(bound.index);
     const int64_t stride = column_stride(bound.index);
     if (stride == 0) {
       if (first < 0 || first >= bound.extent) return {0, 0};
@@ -131,215 +214,277 @@ ColumnRange TileRun::inside(const std::vector<ConcreteBound>& bounds, int64_t ro
 }
 
 // The address part of an index value for one element of the tile, checked.
-int64_t TileRun::dynamic_offset(const TileLoad::Dynamic& term, int64_t element) const {
-  const TileValue& value = k_.values[static_cast<size_t>(term.value)];
-  const int64_t position = value.spread == Spread::uniform ? 0
-                           : value.spread == Spread::row   ? element / place_.cols
-                                                           : element;
-  const int64_t index = reinterpret_cast<const int64_t*>(at(value))[position];
+int64_t TileRun::dynamic_offset(const TileLoad::Dynamic& term, int64_t row, int64_t col) const {
+  const Spread spread = value(term.value).spread;
+  const int64_t position =
+      (rows_of(spread) > 1 ? row * cols_of(spread) : 0) + (cols_of(spread) > 1 ? col : 0);
+  const int64_t index = reinterpret_cast<const int64_t*>(at(term.value))[position];
   if (index < 0 || index >= term.extent)
     fail(ErrorCode::invalid_argument, "index {} is outside an axis of extent {}", index,
          term.extent);
   return index * term.stride;
 }
 
-// Elements whose places are given by values: one address each.
-void TileRun::load_indexed(const TileValue& value, const TileLoad& load, int64_t row, char* out,
-                           int64_t) {
-  const ColumnRange range = inside(load.bounds, row, place_.cols);
-  const size_t size = size_of(value.compute);
-  repeat(out, &load.fill, size, place_.cols);
-  int64_t* offsets = static_cast<int64_t*>(
-      thread_scratch(element_offsets, static_cast<size_t>(place_.cols + 1) * 8));
-  const int64_t first = evaluate(load.address, row), stride = column_stride(load.address);
-  for (int64_t j = range.begin; j < range.end; ++j) {
-    int64_t offset = first + j * stride;
-    for (const auto& term : load.dynamic) offset += dynamic_offset(term, row * place_.cols + j);
-    offsets[j] = offset;
-  }
-  load.gather(out + static_cast<size_t>(range.begin) * size, place_.buffers[load.buffer],
-              offsets + range.begin, static_cast<size_t>(range.end - range.begin));
-}
-
-void TileRun::load_row(const TileValue& value, const TileLoad& load, int64_t row, char* out) {
-  const bool by_element =
-      std::any_of(load.dynamic.begin(), load.dynamic.end(), [&](const auto& term) {
-        return k_.values[static_cast<size_t>(term.value)].spread == Spread::full;
-      });
-  if (by_element) return load_indexed(value, load, row, out, 0);
+// Row r of a run.
+void TileRun::load_row(const TileValue& value, const TileLoad& load, const RowRun& run, int64_t r,
+                       char* out) {
   const ColumnRange range =
-      load.bounds.empty() ? ColumnRange{0, place_.cols} : inside(load.bounds, row, place_.cols);
+      load.bounds.empty() ? ColumnRange{0, place_.cols} : inside(load.bounds, run, r, place_.cols);
   const size_t size = size_of(value.compute);
   if (range.begin > 0) repeat(out, &load.fill, size, range.begin);
   if (range.end < place_.cols)
     repeat(out + static_cast<size_t>(range.end) * size, &load.fill, size, place_.cols - range.end);
   if (range.begin >= range.end) return;
   const int64_t stride = column_stride(load.address);
-  int64_t offset = evaluate(load.address, row) + range.begin * stride;
-  for (const auto& term : load.dynamic) offset += dynamic_offset(term, row * place_.cols);
-  load.load(out + static_cast<size_t>(range.begin) * size, place_.buffers[load.buffer], offset,
-            stride, static_cast<size_t>(range.end - range.begin));
+  int64_t offset = evaluate(load.address, run) + r * row_stride(load.address);
+  const void* buffer = place_.buffers[load.buffer];
+  char* inside_out = out + static_cast<size_t>(range.begin) * size;
+  const auto n = static_cast<size_t>(range.end - range.begin);
+  const bool by_element =
+      std::any_of(load.dynamic.begin(), load.dynamic.end(),
+                  [&](const auto& term) { return cols_of(this->value(term.value).spread) > 1; });
+  if (!by_element) {
+    for (const auto& term : load.dynamic) offset += dynamic_offset(term, run.row + r, 0);
+    return load.load(inside_out, buffer, offset + range.begin * stride, stride, n);
+  }
+  int64_t* offsets = static_cast<int64_t*>(
+      thread_scratch(element_offsets, static_cast<size_t>(place_.cols + 1) * 8));
+  for (int64_t j = range.begin; j < range.end; ++j) {
+    offsets[j] = offset + j * stride;
+    for (const auto& term : load.dynamic) offsets[j] += dynamic_offset(term, run.row + r, j);
+  }
+  load.gather(inside_out, buffer, offsets + range.begin, n);
 }
 
 // One element a row.
-void TileRun::load_each_row(const TileValue& value, const TileLoad& load) {
-  const int64_t n = count(value.spread);
-  const size_t size = size_of(value.compute);
-  if (load.bounds.empty()) {
-    for (int64_t r = 0; r < n; ++r) {
-      offsets_[r] = evaluate(load.address, r);
-      for (const auto& term : load.dynamic) offsets_[r] += dynamic_offset(term, r * place_.cols);
+void TileRun::load_each_row(int id, const TileLoad& load) {
+  const Spread spread = value(id).spread;
+  const size_t size = size_of(value(id).compute);
+  const void* buffer = place_.buffers[load.buffer];
+  for_each_run(rows_of(spread), [&](const RowRun& run) {
+    const int64_t first = evaluate(load.address, run), stride = row_stride(load.address);
+    for (int64_t r = 0; r < run.rows; ++r) {
+      const int64_t row = run.row + r;
+      int64_t& offset = offsets_[row] = first + r * stride;
+      char* out = at(id) + static_cast<size_t>(row) * size;
+      if (!load.bounds.empty()) {
+        repeat(out, &load.fill, size, 1);
+        if (inside(load.bounds, run, r, 1).end == 0) continue;
+      }
+      for (const auto& term : load.dynamic) offset += dynamic_offset(term, row, 0);
+      if (!load.bounds.empty()) load.gather(out, buffer, &offset, 1);
     }
-    return load.gather(at(value), place_.buffers[load.buffer], offsets_, static_cast<size_t>(n));
-  }
-  for (int64_t r = 0; r < n; ++r) {
-    char* out = at(value) + static_cast<size_t>(r) * size;
-    repeat(out, &load.fill, size, 1);
-    if (inside(load.bounds, r, 1).end == 0) continue;
-    int64_t offset = evaluate(load.address, r);
-    for (const auto& term : load.dynamic) offset += dynamic_offset(term, r * place_.cols);
-    load.gather(out, place_.buffers[load.buffer], &offset, 1);
-  }
+  });
+  if (load.bounds.empty())
+    load.gather(at(id), buffer, offsets_, static_cast<size_t>(rows_of(spread)));
 }
 
-void TileRun::load(const TileValue& value) {
-  const TileLoad& load = k_.loads[static_cast<size_t>(value.detail)];
-  if (value.spread != Spread::full) return load_each_row(value, load);
-  const size_t row_bytes = static_cast<size_t>(place_.cols) * size_of(value.compute);
+void TileRun::load(int id) {
+  const TileValue& v = value(id);
+  const TileLoad& load = k_.loads[static_cast<size_t>(v.detail)];
+  if (v.spread == Spread::uniform || v.spread == Spread::row) return load_each_row(id, load);
+  const size_t size = size_of(v.compute);
+  const bool simple = load.plain && load.bounds.empty() && load.dynamic.empty();
+  if (simple && v.spread == Spread::full)
+    if (const auto address = dense(load.address)) {
+      at_[id] =
+          static_cast<char*>(place_.buffers[load.buffer]) + *address * static_cast<int64_t>(size);
+      return;
+    }
+  const auto row_bytes = static_cast<size_t>(place_.cols) * size;
+  char* array = at_[id] = scratch_ + v.offset;
+  for_each_run(rows_of(v.spread), [&](const RowRun& run) {
+    char* out = array + static_cast<size_t>(run.row) * row_bytes;
+    if (simple && column_stride(load.address) == 1) {
+      const auto bytes = [&](int64_t elements) { return elements * static_cast<int64_t>(size); };
+      const char* buffer = static_cast<const char*>(place_.buffers[load.buffer]);
+      return copy_rows(out, static_cast<int64_t>(row_bytes),
+                       buffer + bytes(evaluate(load.address, run)), bytes(row_stride(load.address)),
+                       run.rows, row_bytes);
+    }
+    for (int64_t r = 0; r < run.rows; ++r, out += row_bytes) load_row(v, load, run, r, out);
+  });
+}
+
+void TileRun::expand(int id) {
+  const Spread from = value(value(id).a).spread, to = value(id).spread;
+  const size_t size = size_of(value(id).compute);
+  const char* source = at(value(id).a);
+  if (from == Spread::uniform) return repeat(at(id), source, size, count(to));
+  const auto row_bytes = static_cast<size_t>(place_.cols) * size;
   for (int64_t r = 0; r < place_.rows; ++r) {
-    char* out = at(value) + static_cast<size_t>(r) * row_bytes;
-    if (r > 0 && !load.varies_by_row) std::memcpy(out, at(value), row_bytes);
-    else load_row(value, load, r, out);
+    char* out = at(id) + static_cast<size_t>(r) * row_bytes;
+    if (from == Spread::column) std::memcpy(out, source, row_bytes);
+    else repeat(out, source + static_cast<size_t>(r) * size, size, place_.cols);
   }
 }
 
-void TileRun::expand(const TileValue& value) {
-  const TileValue& from = k_.values[static_cast<size_t>(value.a)];
-  const size_t size = size_of(value.compute);
-  if (from.spread == Spread::uniform) return repeat(at(value), at(from), size, count(value.spread));
-  for (int64_t r = 0; r < place_.rows; ++r)
-    repeat(at(value) + static_cast<size_t>(r * place_.cols) * size,
-           at(from) + static_cast<size_t>(r) * size, size, place_.cols);
+void TileRun::bounds(int id) {
+  const TileValue& v = value(id);
+  auto* out = reinterpret_cast<int32_t*>(at(id));
+  const auto& bounds = k_.bounds[static_cast<size_t>(v.detail)];
+  const int64_t cols = cols_of(v.spread);
+  for_each_run(rows_of(v.spread), [&](const RowRun& run) {
+    for (int64_t r = 0; r < run.rows; ++r) {
+      const ColumnRange range = inside(bounds, run, r, cols);
+      int32_t* row = out + (run.row + r) * cols;
+      std::fill_n(row, cols, 0);
+      std::fill_n(row + range.begin, range.end - range.begin, 1);
+    }
+  });
 }
 
-void TileRun::bounds(const TileValue& value) {
-  auto* out = reinterpret_cast<int32_t*>(at(value));
-  const auto& bounds = k_.bounds[static_cast<size_t>(value.detail)];
-  const int64_t cols = value.spread == Spread::full ? place_.cols : 1;
-  const int64_t rows = count(value.spread) / std::max<int64_t>(1, cols);
-  for (int64_t r = 0; r < rows; ++r) {
-    const ColumnRange range = inside(bounds, r, cols);
-    std::fill_n(out + r * cols, cols, 0);
-    std::fill_n(out + r * cols + range.begin, range.end - range.begin, 1);
-  }
+void TileRun::index(int id) {
+  const TileValue& v = value(id);
+  auto* out = reinterpret_cast<int64_t*>(at(id));
+  const ConcreteAffine& affine = k_.affines[static_cast<size_t>(v.detail)];
+  const int64_t cols = cols_of(v.spread), stride = column_stride(affine);
+  for_each_run(rows_of(v.spread), [&](const RowRun& run) {
+    int64_t first = evaluate(affine, run);
+    for (int64_t r = 0; r < run.rows; ++r, first += row_stride(affine))
+      for (int64_t j = 0; j < cols; ++j) out[(run.row + r) * cols + j] = first + j * stride;
+  });
 }
 
-void TileRun::index(const TileValue& value) {
-  auto* out = reinterpret_cast<int64_t*>(at(value));
-  const ConcreteAffine& affine = k_.affines[static_cast<size_t>(value.detail)];
-  const int64_t cols = value.spread == Spread::full ? place_.cols : 1;
-  const int64_t rows = count(value.spread) / std::max<int64_t>(1, cols);
-  const int64_t stride = column_stride(affine);
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t first = evaluate(affine, r);
-    for (int64_t j = 0; j < cols; ++j) out[r * cols + j] = first + j * stride;
+void TileRun::binary_by_row(int id) {
+  const TileValue& v = value(id);
+  struct Operand {
+    const char* at;
+    size_t step;
+  };
+  const auto operand = [&](int o) {
+    const Spread spread = value(o).spread;
+    const bool varies = spread == Spread::full || spread == Spread::row;
+    return Operand{at(o),
+                   varies ? static_cast<size_t>(cols_of(spread)) * size_of(value(o).compute) : 0};
+  };
+  Operand a = operand(v.a), b = operand(v.b);
+  char* out = at(id);
+  const auto cols = static_cast<size_t>(place_.cols);
+  for (int64_t r = 0; r < place_.rows; ++r) {
+    v.binary(out, a.at, b.at, cols);
+    out += cols * size_of(v.compute), a.at += a.step, b.at += b.step;
   }
 }
 
 void TileRun::execute(int id) {
-  const TileValue& value = k_.values[static_cast<size_t>(id)];
-  const auto n = static_cast<size_t>(count(value.spread));
-  switch (value.kind) {
+  const TileValue& v = value(id);
+  const auto n = static_cast<size_t>(count(v.spread));
+  switch (v.kind) {
     case Kind::constant: return;
-    case Kind::index: return index(value);
-    case Kind::load: return load(value);
-    case Kind::bounds: return bounds(value);
-    case Kind::expand: return expand(value);
-    case Kind::unary: value.unary(at(value), at(value.a), n); break;
-    case Kind::binary: value.binary(at(value), at(value.a), at(value.b), n); break;
+    case Kind::index: return index(id);
+    case Kind::load: return load(id);
+    case Kind::bounds: return bounds(id);
+    case Kind::expand: return expand(id);
+    case Kind::unary: v.unary(at(id), at(v.a), n); break;
+    case Kind::binary:
+      if (v.by_row) binary_by_row(id);
+      else v.binary(at(id), at(v.a), at(v.b), n);
+      break;
     case Kind::select:
-      value.select(at(value), reinterpret_cast<const int32_t*>(at(value.a)), at(value.b),
-                   at(value.c), n);
+      v.select(at(id), reinterpret_cast<const int32_t*>(at(v.a)), at(v.b), at(v.c), n);
       break;
     case Kind::convert:
-      if (value.unary) value.unary(at(value), at(value.a), n);
-      else std::memmove(at(value), at(value.a), n * size_of(value.compute));
+      if (v.unary) v.unary(at(id), at(v.a), n);
+      else std::memmove(at(id), at(v.a), n * size_of(v.compute));
       break;
     case Kind::accumulator:
-      for (int64_t r = 0; r < place_.rows; ++r)
-        std::memcpy(
-            at(value) + static_cast<size_t>(r * place_.cols) * 4,
-            static_cast<const char*>(place_.accumulator) + r * place_.accumulator_stride * 4,
-            static_cast<size_t>(place_.cols) * 4);
-      return;
+      if (place_.accumulator_stride == place_.cols) {
+        at_[id] = static_cast<char*>(const_cast<void*>(place_.accumulator));
+        return;
+      }
+      return copy_rows(at(id), place_.cols * 4, static_cast<const char*>(place_.accumulator),
+                       place_.accumulator_stride * 4, place_.rows,
+                       static_cast<size_t>(place_.cols) * 4);
     case Kind::reduce:
       start_reduction(id);
       accumulate(id);
       break;
   }
-  if (value.then) value.then(at(value), at(value), n);
+  if (v.then) v.then(at(id), at(id), n);
+}
+
+// Everything in order; what is stored side by side is computed where it is stored.
+void TileRun::run_once() {
+  uint64_t stored = 0;  // by store: done already
+  for (size_t i = 0; i < k_.stores.size() && i < 64; ++i) {
+    const TileStore& store = k_.stores[i];
+    if (!store.direct) continue;
+    if (const auto address = dense(store.address)) {
+      const auto size = static_cast<int64_t>(size_of(value(store.value).compute));
+      at_[store.value] = static_cast<char*>(place_.buffers[store.buffer]) + *address * size;
+      stored |= uint64_t{1} << i;
+    }
+  }
+  for (int v = 0; v < static_cast<int>(k_.values.size()); ++v) execute(v);
+  for (size_t i = 0; i < k_.stores.size(); ++i)
+    if (i >= 64 || (stored >> i & 1) == 0) store(k_.stores[i]);
 }
 
 void TileRun::start_reduction(int id) {
-  const TileValue& value = k_.values[static_cast<size_t>(id)];
-  const TileReduce& reduce = k_.reduces[static_cast<size_t>(value.detail)];
-  const auto n = static_cast<size_t>(count(value.spread));
+  const TileValue& v = value(id);
+  const TileReduce& reduce = k_.reduces[static_cast<size_t>(v.detail)];
+  const auto n = static_cast<size_t>(count(v.spread));
   if (reduce.kind == ReduceKind::argmax || reduce.kind == ReduceKind::argmin)
-    std::fill_n(reinterpret_cast<int64_t*>(at(value)), n, int64_t{-1});
-  else fill_identity(reduce.kind, value.compute, at(value), n);
+    std::fill_n(reinterpret_cast<int64_t*>(at(id)), n, int64_t{-1});
+  else fill_identity(reduce.kind, v.compute, at(id), n);
 }
 
 void TileRun::finish_reduction(int id) {
-  const TileValue& value = k_.values[static_cast<size_t>(id)];
-  if (value.then) value.then(at(value), at(value), static_cast<size_t>(count(value.spread)));
+  const TileValue& v = value(id);
+  if (v.then) v.then(at(id), at(id), static_cast<size_t>(count(v.spread)));
 }
 
 void TileRun::accumulate(int id) {
-  const TileValue& value = k_.values[static_cast<size_t>(id)];
-  const TileReduce& reduce = k_.reduces[static_cast<size_t>(value.detail)];
-  const TileValue& x = k_.values[static_cast<size_t>(value.a)];
+  const TileValue& v = value(id);
+  const TileReduce& reduce = k_.reduces[static_cast<size_t>(v.detail)];
+  const TileValue& x = value(v.a);
   const bool arg = reduce.kind == ReduceKind::argmax || reduce.kind == ReduceKind::argmin;
   const size_t size = size_of(x.compute);
-  auto* indices = reinterpret_cast<int64_t*>(at(value));
+  auto* indices = reinterpret_cast<int64_t*>(at(id));
   char* best = arg ? scratch_ + reduce.best : nullptr;
   if (!k_.column_reduces) {
-    const auto n = static_cast<size_t>(count(value.spread));
-    if (arg)
-      arg_accumulate_kernel(reduce.kind, x.compute, reduce.last)(best, indices, at(x),
-                                                                 evaluate(reduce.position, 0), n);
-    else accumulate_kernel(reduce.kind, x.compute)(at(value), at(x), n);
+    const auto n = static_cast<size_t>(count(v.spread));
+    if (!arg) return accumulate_kernel(reduce.kind, x.compute)(at(id), at(v.a), n);
+    const int64_t position = evaluate(reduce.position, {0, 0, place_.first});
+    return arg_accumulate_kernel(reduce.kind, x.compute, reduce.last)(best, indices, at(v.a),
+                                                                      position, n);
+  }
+  const auto cols = static_cast<size_t>(place_.cols);
+  const auto row_at = [&](int64_t r) { return at(v.a) + static_cast<size_t>(r) * cols * size; };
+  if (!arg) {
+    const ReduceKernel kernel = reduce_kernel(reduce.kind, x.compute);
+    for (int64_t r = 0; r < place_.rows; ++r)
+      kernel(at(id) + static_cast<size_t>(r) * size, row_at(r), cols);
     return;
   }
-  for (int64_t r = 0; r < place_.rows; ++r) {
-    const char* row = at(x) + static_cast<size_t>(r * place_.cols) * size;
-    const auto cols = static_cast<size_t>(place_.cols);
-    const auto row_ = static_cast<size_t>(r);
-    if (arg)
-      arg_reduce_kernel(reduce.kind, x.compute, reduce.last)(best + row_ * size, indices + r, row,
-                                                             evaluate(reduce.position, r), cols);
-    else reduce_kernel(reduce.kind, x.compute)(at(value) + row_ * size, row, cols);
-  }
+  const ArgReduceKernel kernel = arg_reduce_kernel(reduce.kind, x.compute, reduce.last);
+  for_each_run(place_.rows, [&](const RowRun& run) {
+    int64_t position = evaluate(reduce.position, run);
+    for (int64_t r = run.row; r < run.row + run.rows; ++r, position += row_stride(reduce.position))
+      kernel(best + static_cast<size_t>(r) * size, indices + r, row_at(r), position, cols);
+  });
 }
 
 void TileRun::store(const TileStore& store) {
-  const TileValue& value = k_.values[static_cast<size_t>(store.value)];
-  const size_t size = size_of(value.compute);
-  const char* from = at(value);
-  if (store.buffer < 0) {
-    for (int64_t r = 0; r < place_.rows; ++r)
-      std::memcpy(static_cast<char*>(place_.operand) +
-                      static_cast<size_t>(r * place_.operand_stride) * size,
-                  from + static_cast<size_t>(r * place_.cols) * size,
-                  static_cast<size_t>(place_.cols) * size);
-    return;
-  }
-  void* buffer = place_.buffers[store.buffer];
-  const int64_t cols = store.spread == Spread::full ? place_.cols : 1;
-  const int64_t rows = count(store.spread) / std::max<int64_t>(1, cols);
+  const auto size = static_cast<int64_t>(size_of(value(store.value).compute));
+  const char* from = at(store.value);
+  const int64_t cols = cols_of(store.spread), row_bytes = cols * size;
+  if (store.buffer < 0)
+    return copy_rows(static_cast<char*>(place_.operand), place_.operand_stride * size, from,
+                     row_bytes, place_.rows, static_cast<size_t>(row_bytes));
+  auto* buffer = static_cast<char*>(place_.buffers[store.buffer]);
   const int64_t stride = cols == 1 ? 1 : column_stride(store.address);
-  for (int64_t r = 0; r < rows; ++r)
-    store.store(buffer, evaluate(store.address, r), stride,
-                from + static_cast<size_t>(r * cols) * size, static_cast<size_t>(cols));
+  for_each_run(rows_of(store.spread), [&](const RowRun& run) {
+    int64_t address = evaluate(store.address, run);
+    const int64_t step = row_stride(store.address);
+    const char* row = from + run.row * row_bytes;
+    if (store.plain && stride == 1)
+      return copy_rows(buffer + address * size, step * size, row, row_bytes, run.rows,
+                       static_cast<size_t>(row_bytes));
+    for (int64_t r = 0; r < run.rows; ++r, address += step, row += row_bytes)
+      store.store(buffer, address, stride, row, static_cast<size_t>(cols));
+  });
 }
 
 // All tiles of a kernel that ranges over its axes by itself.
@@ -355,20 +500,21 @@ class TileLoop {
     TilePlace place;
     place.rows = std::min(k_.rows, k_.total_rows - first_row);
     place.cols = std::min(k_.cols, k_.column_extent - first_col);
-    place.row_indices = row_indices(first_row, place.rows);
+    place.row_axes = k_.row_axes;
+    for (size_t i = k_.row_axes.size(), rest = static_cast<size_t>(first_row); i-- > 0;) {
+      const auto axis = static_cast<size_t>(k_.row_axes[i]);
+      const auto extent = static_cast<size_t>(k_.axes.extent[axis]);
+      place.first[axis] = static_cast<int64_t>(rest % extent);
+      rest /= extent;
+    }
     place.buffers = buffers_;
     TileRun run(k_, place);
     if (k_.column >= 0) run.base[static_cast<size_t>(k_.column)] = first_col;
-    if (k_.one_pass) {
-      for (int v = 0; v < static_cast<int>(k_.values.size()); ++v) run.execute(v);
-      for (const TileStore& store : k_.stores) run.store(store);
-    } else {
-      run_passes(run);
-    }
+    if (k_.one_pass) run.run_once();
+    else run_passes(run);
   }
 
  private:
-  const int64_t* row_indices(int64_t first, int64_t rows) const;
   void run_passes(TileRun& run) const;
   template <class F>
   void for_each_reduced(TileRun& run, F body) const;
@@ -376,31 +522,6 @@ class TileLoop {
   const TileKernel::Impl& k_;
   void* const* buffers_;
 };
-
-const int64_t* TileLoop::row_indices(int64_t first, int64_t rows) const {
-  const int axes = k_.axes.count;
-  const size_t bytes = static_cast<size_t>(rows * std::max(axes, 1)) * 8;
-  auto* table = static_cast<int64_t*>(thread_scratch(row_index_table, bytes));
-  std::memset(table, 0, bytes);
-  for (int64_t r = 0; r < rows; ++r) {
-    int64_t* index = table + r * axes;
-    if (r == 0) {
-      int64_t rest = first;
-      for (size_t i = k_.row_axes.size(); i-- > 0;) {
-        const int64_t extent = k_.axes.extent[static_cast<size_t>(k_.row_axes[i])];
-        index[k_.row_axes[i]] = rest % extent;
-        rest /= extent;
-      }
-      continue;
-    }
-    std::memcpy(index, index - axes, static_cast<size_t>(axes) * 8);
-    for (size_t i = k_.row_axes.size(); i-- > 0;) {
-      if (++index[k_.row_axes[i]] < k_.axes.extent[static_cast<size_t>(k_.row_axes[i])]) break;
-      index[k_.row_axes[i]] = 0;
-    }
-  }
-  return table;
-}
 
 // Calls body for every chunk of columns at every index of the other reduce axes.
 template <class F>
@@ -460,10 +581,6 @@ void TileKernel::run_task(int64_t task, void* const* buffers) const {
   for (int64_t tile = task * impl_->tiles_per_task; tile < end; ++tile) loop.run(tile);
 }
 
-void TileKernel::run_tile(const TilePlace& place) const {
-  TileRun run(*impl_, place);
-  for (int v = 0; v < static_cast<int>(impl_->values.size()); ++v) run.execute(v);
-  for (const TileStore& store : impl_->stores) run.store(store);
-}
+void TileKernel::run_tile(const TilePlace& place) const { TileRun(*impl_, place).run_once(); }
 
 }  // namespace onrush::cpu
