@@ -144,7 +144,7 @@ bool Emitter::is_buffer(NodeId id) const {
 
 ValueId Emitter::compute(NodeId id, const Coordinates& at) {
   const Node& node = graph_[id];
-  if (is_buffer(id)) return load(id, at);
+  if (is_buffer(id)) return load(id, graph_.shape(id), at);
   const DType dtype = graph_.dtype(id);
   switch (class_of(node.op)) {
     case OpClass::source:
@@ -191,6 +191,7 @@ ValueId Emitter::movement(const Node& node, const Coordinates& at) {
   switch (node.op) {
     case Op::reshape: {
       const Dims& from = std::get<TensorType>(node.type).shape;
+      if (is_buffer(x)) return load(x, from, at);  // the same elements in the same order
       return value(x, reshape(at, from, graph_.shape(x)));
     }
     case Op::transpose: {
@@ -380,8 +381,7 @@ int Emitter::buffer(NodeId node) {
   return entry->second;
 }
 
-ValueId Emitter::load(NodeId node, const Coordinates& at) {
-  const Dims& shape = graph_.shape(node);
+ValueId Emitter::load(NodeId node, const Dims& shape, const Coordinates& at) {
   const Dims strides = row_major_strides(shape);
   LoadValue load{buffer(node), {}, {}, contexts_.back().bounds, contexts_.back().fill};
   for (size_t i = 0; i < shape.size(); ++i) {

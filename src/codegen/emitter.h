@@ -57,7 +57,8 @@ class Emitter {
   ValueId constant(DType dtype, double f, int64_t i);
   ValueId op(Op op, std::vector<ValueId> operands, DType dtype);
   ValueId index(const Coordinate& coordinate);  // as an i64 value
-  ValueId load(NodeId node, const Coordinates& at);
+  // An element of a buffer that is looked at in a shape of as many elements.
+  ValueId load(NodeId node, const Dims& shape, const Coordinates& at);
 
   // The node's value where the bounds hold, else `fill`. Nothing is loaded from outside.
   ValueId value_within(const std::vector<Bound>& bounds, ConstantValue fill, NodeId node,
