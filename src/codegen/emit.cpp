@@ -191,11 +191,12 @@ class DotShape final : public ContractionShape {
 
 class ConvShape final : public ContractionShape {
  public:
-  ConvShape(const Graph& graph, NodeId id)
-      : graph_(graph),
-        node_(graph[id]),
+  ConvShape(const Schedule& schedule, NodeId id)
+      : graph_(schedule.graph),
+        node_(graph_[id]),
         attr_(node_.as<ConvAttr>()),
         spatial_(attr_.stride.size()) {
+    const Graph& graph = graph_;
     const Dims& out = graph.shape(id);
     const Dims& w = graph.shape(node_.inputs[1]);
     if (attr_.groups > 1) space.parts.push_back({Dim(attr_.groups)});
@@ -204,7 +205,11 @@ class ConvShape final : public ContractionShape {
     internal_check(per_group.has_value(), "output channels divide by the groups");
     out_channels_ = *per_group;
     space.parts.push_back({out_channels_});
-    for (size_t i = 1; i < w.size(); ++i) space.parts.push_back({w[i]});
+    // The innermost part of k is what lies side by side in the image: the channels, or the last
+    // spatial axis of one that is read channels-first.
+    for (size_t i = 0; i <= spatial_; ++i) k_part_.push_back(i);
+    if (reads_channels_first(schedule)) std::swap(k_part_[spatial_ - 1], k_part_[spatial_]);
+    for (size_t i = 0; i <= spatial_; ++i) space.parts.push_back({w[1 + k_part_[i]]});
     space.batch = attr_.groups > 1 ? 1 : 0, space.m = spatial_ + 1, space.n = 1,
     space.k = spatial_ + 1;
   }
@@ -216,8 +221,7 @@ class ConvShape final : public ContractionShape {
     ValueId mask = -1;
     for (size_t i = 0; i < spatial_; ++i) {
       const Dim extent = graph_.shape(x)[i + 1];
-      Coordinate c = at[space.m_begin() + 1 + i] * attr_.stride[i] +
-                     at[space.k_begin() + i] * attr_.dilation[i] +
+      Coordinate c = at[space.m_begin() + 1 + i] * attr_.stride[i] + k(at, i) * attr_.dilation[i] +
                      constant_coordinate(Dim(0) - attr_.low[i]);
       if (attr_.input_dilation[i] != 1) c = undilate(e, c, attr_.input_dilation[i], extent, mask);
       else if (!is_zero(attr_.low[i]) || !is_zero(attr_.high[i]))
@@ -225,7 +229,7 @@ class ConvShape final : public ContractionShape {
       source.push_back(std::move(c));
     }
     const Dim channels = graph_.shape(node_.inputs[1]).back();
-    source.push_back(group(at) * channels + at[space.k_begin() + spatial_]);
+    source.push_back(group(at) * channels + k(at, spatial_));
     ValueId v = e.value_within(bounds, {0, 0}, x, source);
     const DType dtype = graph_.dtype(x);
     if (mask >= 0) v = e.op(Op::select, {mask, v, e.constant(dtype, 0, 0)}, dtype);
@@ -234,7 +238,7 @@ class ConvShape final : public ContractionShape {
 
   ValueId rhs(Emitter& e, const Coordinates& at) const override {
     Coordinates source = {group(at) * out_channels_ + at[space.n_begin()]};
-    for (size_t i = 0; i <= spatial_; ++i) source.push_back(at[space.k_begin() + i]);
+    for (size_t i = 0; i <= spatial_; ++i) source.push_back(k(at, i));
     return e.value(node_.inputs[1], source);
   }
 
@@ -246,6 +250,16 @@ class ConvShape final : public ContractionShape {
   }
 
  private:
+  bool reads_channels_first(const Schedule& schedule) const {
+    const NodeId x = node_.inputs[0];
+    if (schedule.materialised[x.index] || graph_[x].op != Op::transpose) return false;
+    const Axes& permutation = graph_[x].as<TransposeAttr>().permutation;
+    return permutation[spatial_] == static_cast<int>(spatial_) + 1;
+  }
+  // Along spatial axis i of the window, or its channels.
+  const Coordinate& k(const Coordinates& at, size_t i) const {
+    return at[space.k_begin() + k_part_[i]];
+  }
   Coordinate group(const Coordinates& at) const {
     return space.batch ? at[0] : constant_coordinate(0);
   }
@@ -274,6 +288,7 @@ class ConvShape final : public ContractionShape {
   const Node& node_;
   const ConvAttr& attr_;
   size_t spatial_;
+  std::vector<size_t> k_part_;  // by spatial axis, then channels: its own inverse
   Dim out_channels_;
 };
 
@@ -339,7 +354,7 @@ Contraction emit_contraction(const Schedule& schedule, const Group& group) {
   const Node& anchor = graph[group.anchor];
   std::unique_ptr<ContractionShape> shape;
   if (anchor.op == Op::dot) shape = std::make_unique<DotShape>(graph, group.anchor);
-  else shape = std::make_unique<ConvShape>(graph, group.anchor);
+  else shape = std::make_unique<ConvShape>(schedule, group.anchor);
   const ContractionSpace& space = shape->space;
   Domain domain(space.parts);
   Contraction result;

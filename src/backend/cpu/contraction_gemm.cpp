@@ -8,8 +8,11 @@ namespace onrush::cpu {
 namespace {
 
 constexpr int64_t kBlockBytes = 768 * 1024;  // of the left operand, a part of L2
-constexpr int64_t kSplitRows =
-    256;  // in a block, where there are as many: panels are split for each
+// Where all panels are split beforehand and fit the rest of L2, blocks may be so small that they
+// are still in L1 when they are read; else panels are split for each block of kSplitRows rows.
+constexpr int64_t kSplitPanelsBytes = 1280 * 1024;
+constexpr int64_t kSmallBlockBytes = 32 * 1024, kSmallBlockRows = 64;
+constexpr int64_t kSplitRows = 256;
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kFewRows = 8;    // that the vector units multiply sooner than a unit of SplitGemm
 constexpr int64_t kFillRows = 32;  // of a block that one task fills
@@ -236,20 +239,26 @@ void ContractionKernel::Impl::run_block(const Block& block, const Panels& all, i
 // Blocks of rows, each for all panels or for several tasks with some of the panels.
 struct ContractionKernel::Impl::Partition {
   int64_t block_rows, blocks, panels_each, parts;
+  bool split_panels;
 };
 
 ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
   const int64_t wanted = threads > 1 ? threads * kTasksPerThread : 1;
-  const bool in_units = splits(m);
-  const int64_t unit = in_units ? SplitGemm::kRows : gemm.rows;
-  const int64_t row_bytes =
-      in_units ? SplitGemm::unit_bytes(k) / SplitGemm::kTileRows : gemm.block_stride(k) * 4;
-  int64_t rows = std::max(unit, kBlockBytes / row_bytes / unit * unit);
-  if (in_units)
-    rows = std::max(kSplitRows, std::min(rows, round_up(divide_up(m * batch, wanted), unit)));
-  const int64_t even = divide_up(m, divide_up(m, rows));
-  Partition p;
-  p.block_rows = std::min(m, round_up(even, unit));
+  Partition p{};
+  int64_t unit = gemm.rows, rows = 0;
+  if (splits(m)) {
+    unit = SplitGemm::kRows;
+    const int64_t row_bytes = SplitGemm::unit_bytes(k) / SplitGemm::kTileRows;
+    const int64_t small = std::max(kSmallBlockRows, kSmallBlockBytes / row_bytes / unit * unit);
+    p.split_panels = batch * panels() * SplitGemm::panel_bytes(k) <= kSplitPanelsBytes &&
+                     divide_up(m, small) >= std::max<int64_t>(2, threads);
+    const int64_t fitting = kBlockBytes / row_bytes / unit * unit;
+    const int64_t share = round_up(divide_up(m * batch, wanted), unit);
+    rows = p.split_panels ? small : std::max(kSplitRows, std::min(fitting, share));
+  } else {
+    rows = std::max(unit, kBlockBytes / 4 / gemm.block_stride(k) / unit * unit);
+  }
+  p.block_rows = std::min(m, round_up(divide_up(m, divide_up(m, rows)), unit));
   p.blocks = divide_up(m, p.block_rows);
   const int64_t parts = std::clamp<int64_t>(wanted / (batch * p.blocks), 1, panels());
   p.panels_each = divide_up(panels(), parts);
@@ -276,7 +285,7 @@ void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffer
     return new_block(i / p.blocks, first, std::min(p.block_rows, m - first), lhs_buffers, at);
   };
   Panels all{packed};
-  if (splits(p.block_rows) && p.blocks > pool.threads()) all.split = split_panels(pool, packed);
+  if (p.split_panels) all.split = split_panels(pool, packed);
   const auto run = [&](const Block& block, int64_t first, int64_t last) {
     const int64_t before = block.batch_index * panels();
     run_block(block, all, before + first, before + last, epilogue_buffers);

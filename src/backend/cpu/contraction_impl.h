@@ -70,6 +70,13 @@ struct ContractionKernel::Impl {
   Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
+  // Rows along the innermost axis of m: evenly spaced, under the bounds as well.
+  struct RowsInSource {
+    static constexpr size_t kMaxBounds = 8;
+    const float* first;
+    int64_t step, rows;
+    std::array<int64_t, kMaxBounds> position, position_step;  // by bound
+  };
   // Some rows of the left operand: as f32, and as a matrix kernel reads them. Strides count
   // elements.
   struct Block {
@@ -101,9 +108,10 @@ struct ContractionKernel::Impl {
   Block new_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers,
                   BlockMemory memory) const;
   bool fill_block(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
-  void copy_rows(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
-                 void* const* buffers) const;
-  void copy_row(float* out, const float* row, const int64_t* position) const;
+  void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
+                  void* const* buffers) const;
+  void copy_piece(float* out, int64_t stride, int64_t piece, const RowsInSource& from) const;
+  void copy_clipped(float* out, int64_t piece, const RowsInSource& from, int64_t r) const;
   int64_t padded_rows(int64_t rows) const {
     return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
   }

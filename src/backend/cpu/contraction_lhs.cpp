@@ -22,24 +22,32 @@ void copy_floats(float* out, const float* from, int64_t n) {
 void ContractionKernel::Impl::plan_copies() {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
   const int column = lhs.kernel.column_axis();
-  if (!load || load->dtype != DType::f32) return;
+  if (!load || load->dtype != DType::f32 || load->bounds.size() > RowsInSource::kMaxBounds) return;
   const auto along = [](const ConcreteAffine& a, int axis) {
     return axis < 0 ? 0 : a.stride[static_cast<size_t>(axis)];
   };
-  for (const ConcreteBound& bound : load->bounds)
-    if (along(bound.index, column) != 0) return;
-  Copies c;
-  c.run = column < 0 ? 1 : lhs.kernel.axes().extent[static_cast<size_t>(column)];
-  c.stride = along(load->address, column);
-  // The axis around the column one: its runs may follow each other in memory.
+  const auto extent = [&](int axis) {
+    return axis < 0 ? 1 : lhs.kernel.axes().extent[static_cast<size_t>(axis)];
+  };
   const std::vector<int>& axes = lhs.axes[kK];
-  const int around = axes.size() > 1 ? axes[axes.size() - 2] : -1;
-  if (around >= 0 && c.stride == 1 && along(load->address, around) == c.run)
-    c.repeats = lhs.kernel.axes().extent[static_cast<size_t>(around)];
+  const bool clipped = std::ranges::any_of(
+      load->bounds, [&](const ConcreteBound& bound) { return along(bound.index, column) != 0; });
+  Copies c;
+  c.stride = along(load->address, column);
+  // Runs follow each other along the axis around the columns, or are single columns.
+  int repeated = axes.size() > 1 ? axes[axes.size() - 2] : -1;
+  if (clipped) {
+    if (c.stride != 1) return;
+    repeated = column;
+  } else {
+    c.run = extent(column);
+  }
+  if (repeated >= 0 && c.stride == 1 && along(load->address, repeated) == c.run)
+    c.repeats = extent(repeated);
   for (const ConcreteBound& bound : load->bounds)
-    c.bounds.push_back({bound.extent, c.repeats > 1 ? along(bound.index, around) : 0});
-  const int64_t piece = c.run * c.repeats;
-  const int64_t pieces = piece > 0 ? k / piece : 0;
+    c.bounds.push_back({bound.extent, c.repeats > 1 ? along(bound.index, repeated) : 0});
+  const int64_t length = c.run * c.repeats;
+  const int64_t pieces = length > 0 ? k / length : 0;
   std::array<int64_t, kMaxAxes> index{};
   const auto part_of = [&](const ConcreteAffine& a) {
     int64_t sum = 0;
@@ -47,74 +55,109 @@ void ContractionKernel::Impl::plan_copies() {
     return sum;
   };
   for (int64_t i = 0; i < pieces; ++i) {
-    lhs.place(index.data(), kK, i * piece);
+    lhs.place(index.data(), kK, i * length);
     c.offsets.push_back(part_of(load->address));
     for (const ConcreteBound& bound : load->bounds) c.bound_offsets.push_back(part_of(bound.index));
   }
   copies = std::move(c);
 }
 
-// One row of a block. `position`: where the row lies under each bound.
-void ContractionKernel::Impl::copy_row(float* out, const float* row,
-                                       const int64_t* position) const {
+// A piece of row r, of which bounds may leave out the beginning and the end.
+void ContractionKernel::Impl::copy_clipped(float* out, int64_t piece, const RowsInSource& from,
+                                           int64_t r) const {
   const Copies& c = *copies;
-  const int64_t* bound_offset = c.bound_offsets.data();
-  for (const int64_t offset : c.offsets) {
-    // The repeats [begin, end) are inside.
-    int64_t begin = 0, end = c.repeats;
-    for (size_t b = 0; b < c.bounds.size(); ++b) {
-      const auto [extent, step] = c.bounds[b];
-      const int64_t first = position[b] + *bound_offset++;
-      if (step <= 0) {
-        const int64_t last = first + step * (c.repeats - 1);
-        if (step == 0) {
-          if (first < 0 || first >= extent) end = 0;
-        } else {
-          if (first >= extent) begin = std::max(begin, (first - extent) / -step + 1);
-          if (last < 0) end = first < 0 ? 0 : std::min(end, first / -step + 1);
-        }
-        continue;
-      }
+  const auto bounds = static_cast<int64_t>(c.bounds.size());
+  // The repeats [begin, end) are inside.
+  int64_t begin = 0, end = c.repeats;
+  for (int64_t b = 0; b < bounds; ++b) {
+    const auto [extent, step] = c.bounds[static_cast<size_t>(b)];
+    const int64_t first = from.position[static_cast<size_t>(b)] +
+                          r * from.position_step[static_cast<size_t>(b)] +
+                          c.bound_offsets[static_cast<size_t>(piece * bounds + b)];
+    if (step > 0) {
       if (first < 0) begin = std::max(begin, (-first + step - 1) / step);
-      if (first + step * (c.repeats - 1) >= extent)
-        end = first >= extent ? 0 : std::min(end, (extent - first + step - 1) / step);
+      end = first >= extent ? 0 : std::min(end, (extent - first + step - 1) / step);
+    } else if (step < 0) {
+      if (first >= extent) begin = std::max(begin, (first - extent) / -step + 1);
+      end = first < 0 ? 0 : std::min(end, first / -step + 1);
+    } else if (first < 0 || first >= extent) {
+      end = 0;
     }
-    begin = std::min(begin, end);
-    float *inside = out + begin * c.run, *after = out + end * c.run;
-    std::fill(out, inside, 0.0f);
-    if (c.stride == 1) copy_floats(inside, row + offset + begin * c.run, after - inside);
-    else if (end > begin)
-      for (int64_t j = 0; j < c.run; ++j) inside[j] = row[offset + j * c.stride];
-    out += c.repeats * c.run;
-    std::fill(after, out, 0.0f);
+  }
+  begin = std::min(begin, end);
+  float *inside = out + begin * c.run, *after = out + end * c.run;
+  std::fill(out, inside, 0.0f);
+  const float* source = from.first + r * from.step + c.offsets[static_cast<size_t>(piece)];
+  if (c.stride == 1) copy_floats(inside, source + begin * c.run, after - inside);
+  else if (end > begin)
+    for (int64_t j = 0; j < c.run; ++j) inside[j] = source[j * c.stride];
+  std::fill(after, out + c.repeats * c.run, 0.0f);
+}
+
+// A piece of all rows: most are whole.
+void ContractionKernel::Impl::copy_piece(float* out, int64_t stride, int64_t piece,
+                                         const RowsInSource& from) const {
+  const Copies& c = *copies;
+  const size_t bounds = c.bounds.size();
+  // Rows [begin, end) are inside with all repeats.
+  int64_t begin = 0, end = from.rows;
+  for (size_t b = 0; b < bounds; ++b) {
+    const auto [extent, step] = c.bounds[b];
+    const int64_t first =
+        from.position[b] + c.bound_offsets[static_cast<size_t>(piece) * bounds + b];
+    const int64_t reach = step * (c.repeats - 1);
+    const int64_t least = first + std::min<int64_t>(0, reach);
+    const int64_t most = first + std::max<int64_t>(0, reach);
+    const int64_t row_step = from.position_step[b];
+    if (row_step > 0) {
+      if (least < 0) begin = std::max(begin, (-least + row_step - 1) / row_step);
+      end = most >= extent ? 0 : std::min(end, (extent - most + row_step - 1) / row_step);
+    } else if (row_step < 0 || least < 0 || most >= extent) {
+      end = 0;
+    }
+  }
+  begin = std::min(begin, end);
+  for (int64_t r = 0; r < begin; ++r) copy_clipped(out + r * stride, piece, from, r);
+  for (int64_t r = end; r < from.rows; ++r) copy_clipped(out + r * stride, piece, from, r);
+  const float* source = from.first + begin * from.step + c.offsets[static_cast<size_t>(piece)];
+  out += begin * stride;
+  const int64_t length = c.run * c.repeats;
+  constexpr int64_t kVector = 16;
+  if (c.stride == 1 && length >= kVector)
+    return copy_rows(out, stride * 4, source, from.step * 4, end - begin,
+                     static_cast<size_t>(length) * 4);
+  for (int64_t r = begin; r < end; ++r, out += stride, source += from.step) {
+    if (c.stride == 1) copy_floats(out, source, length);
+    else
+      for (int64_t j = 0; j < c.run; ++j) out[j] = source[j * c.stride];
   }
 }
 
-void ContractionKernel::Impl::copy_rows(float* block, int64_t stride, int64_t batch_index,
-                                        int64_t first, int64_t rows, void* const* buffers) const {
+void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t batch_index,
+                                         int64_t first, int64_t rows, void* const* buffers) const {
   const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
-  const size_t bounds = load.bounds.size();
-  const auto* data = static_cast<const float*>(buffers[load.buffer]);
   const int axes = lhs.kernel.axes().count;
   const int inner = lhs.axes[kM].empty() ? -1 : lhs.axes[kM].back();
-  const int64_t inner_extent = lhs.inner_extent(kM);
+  const auto along_rows = [&](const ConcreteAffine& a) {
+    return inner < 0 ? 0 : a.stride[static_cast<size_t>(inner)];
+  };
+  const auto* data = static_cast<const float*>(buffers[load.buffer]);
   std::array<int64_t, kMaxAxes> index{};
   lhs.place(index.data(), kBatch, batch_index);
-  std::array<int64_t, 8> position{};
-  internal_check(bounds <= position.size(), "at most eight bounded axes");
-  const float* row = nullptr;
-  for (int64_t r = 0; r < rows; ++r) {
-    if (r > 0 && (first + r) % inner_extent != 0) {
-      const auto i = static_cast<size_t>(inner);
-      row += load.address.stride[i];
-      for (size_t b = 0; b < bounds; ++b) position[b] += load.bounds[b].index.stride[i];
-    } else {
-      lhs.place(index.data(), kM, first + r);
-      row = data + dot(load.address, index.data(), axes);
-      for (size_t b = 0; b < bounds; ++b)
-        position[b] = dot(load.bounds[b].index, index.data(), axes);
-    }
-    copy_row(block + r * stride, row, position.data());
+  RowsInSource from{};
+  from.step = along_rows(load.address);
+  for (size_t b = 0; b < load.bounds.size(); ++b)
+    from.position_step[b] = along_rows(load.bounds[b].index);
+  const auto pieces = static_cast<int64_t>(copies->offsets.size());
+  const int64_t length = copies->run * copies->repeats, extent = lhs.inner_extent(kM);
+  for (int64_t r = 0; r < rows; r += from.rows) {
+    from.rows = std::min(rows - r, extent - (first + r) % extent);
+    lhs.place(index.data(), kM, first + r);
+    from.first = data + dot(load.address, index.data(), axes);
+    for (size_t b = 0; b < load.bounds.size(); ++b)
+      from.position[b] = dot(load.bounds[b].index, index.data(), axes);
+    for (int64_t piece = 0; piece < pieces; ++piece)
+      copy_piece(block + r * stride + piece * length, stride, piece, from);
   }
 }
 
@@ -183,7 +226,7 @@ bool ContractionKernel::Impl::fill_block(const Block& block, int64_t begin, int6
   float* source = block.source + begin * block.source_stride;
   const int64_t rows = end - begin, first = block.first + begin;
   if (!block.in_place) {
-    if (copies) copy_rows(source, block.source_stride, block.batch_index, first, rows, buffers);
+    if (copies) copy_block(source, block.source_stride, block.batch_index, first, rows, buffers);
     else
       compute_block(lhs, kM, source, block.source_stride, block.batch_index, first, rows, buffers);
   }

@@ -39,23 +39,6 @@ void repeat(void* out, const void* element, size_t size, int64_t n) {
   else std::fill_n(static_cast<uint64_t*>(out), n, *static_cast<const uint64_t*>(element));
 }
 
-// Rows of bytes, at even distances on both sides.
-void copy_rows(char* out, int64_t out_bytes, const char* from, int64_t from_bytes, int64_t rows,
-               size_t row_bytes) {
-  if (out_bytes == from_bytes && out_bytes == static_cast<int64_t>(row_bytes)) {
-    std::memcpy(out, from, row_bytes * static_cast<size_t>(rows));
-    return;
-  }
-  // Short rows are not worth a call each.
-  constexpr size_t kBlock = 64;
-  const bool blocks = row_bytes % kBlock == 0 && row_bytes <= 8 * kBlock;
-  for (int64_t r = 0; r < rows; ++r, out += out_bytes, from += from_bytes) {
-    if (!blocks) std::memcpy(out, from, row_bytes);
-    else
-      for (size_t i = 0; i < row_bytes; i += kBlock) std::memcpy(out + i, from + i, kBlock);
-  }
-}
-
 // The columns [begin, end) of a row on which all bounds hold.
 struct ColumnRange {
   int64_t begin, end;

@@ -157,7 +157,8 @@ ONRUSH_AMX void multiply_32_rows(const GemmTile& tile) {
   }
 }
 
-// Two sums for each register of C, as one would wait for itself: the second in registers 2 and 3.
+// One register of rows or of columns: two sums for each register of C, as one would wait for
+// itself. The second sums are in registers 2 and 3.
 ONRUSH_AMX void multiply_16_rows(const GemmTile& tile) {
   const auto* a = static_cast<const uint16_t*>(tile.a);
   const auto* b = static_cast<const uint16_t*>(tile.b);
@@ -168,24 +169,54 @@ ONRUSH_AMX void multiply_16_rows(const GemmTile& tile) {
       _tile_loadd(6, b + 2 * part * kTile, kRowBytes);
       _tile_loadd(7, b + (2 * part + 1) * kTile, kRowBytes);
     };
+    const auto multiply_both = [] {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    };
     _tile_loadd(4, a, kRowBytes);
     _tile_loadd(5, a + kTile, kRowBytes);
-    load_b(0);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    load_b(1);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    load_b(0), multiply_both();
+    load_b(1), multiply_both();
     load_b(2);
     _tile_loadd(5, a + 2 * kTile, kRowBytes);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     load_b(0);
     _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    prefetch.step();
+  }
+}
+ONRUSH_AMX void multiply_16_columns(const GemmTile& tile) {
+  const auto* upper = static_cast<const uint16_t*>(tile.a);
+  const auto* lower =
+      reinterpret_cast<const uint16_t*>(static_cast<const char*>(tile.a) + tile.a_stride);
+  const auto* b = static_cast<const uint16_t*>(tile.b);
+  const int64_t steps = SplitGemm::steps(tile.k);
+  Prefetch prefetch(tile, steps);
+  for (int64_t s = 0; s < steps; ++s, upper += kAStep, lower += kAStep, b += kBStep) {
+    const auto load_a = [&](int part) {
+      _tile_loadd(4, upper + part * kTile, kRowBytes);
+      _tile_loadd(5, lower + part * kTile, kRowBytes);
+    };
+    const auto multiply_both = [] {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 5, 6);
+      _tile_dpbf16ps(2, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    };
+    _tile_loadd(6, b, kRowBytes);
+    _tile_loadd(7, b + 2 * kTile, kRowBytes);
+    load_a(0), multiply_both();
+    load_a(1), multiply_both();
+    load_a(2);
+    _tile_loadd(7, b + 4 * kTile, kRowBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 5, 6);
+    load_a(0);
+    _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
     prefetch.step();
   }
@@ -199,19 +230,33 @@ ONRUSH_VECTORS void add(float* sum, const float* more, int64_t n) {
 ONRUSH_AMX void run(const GemmTile& tile) {
   constexpr size_t kStride = SplitGemm::kCols * sizeof(float);
   constexpr int64_t kUnit = SplitGemm::kTileRows * SplitGemm::kCols;
-  alignas(64) float product[2 * kUnit];
+  alignas(64) float product[2 * kUnit], second[2 * kUnit];
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  const bool both = tile.rows > SplitGemm::kTileRows;
-  if (both) multiply_32_rows(tile);
-  else multiply_16_rows(tile);
-  _tile_stored(0, product, kStride);
-  _tile_stored(1, product + 16, kStride);
-  _tile_stored(2, product + kUnit, kStride);
-  _tile_stored(3, product + kUnit + 16, kStride);
-  if (!both) add(product, product + kUnit, kUnit);
+  if (tile.rows <= SplitGemm::kTileRows) {
+    multiply_16_rows(tile);
+    _tile_stored(0, product, kStride);
+    _tile_stored(1, product + 16, kStride);
+    _tile_stored(2, second, kStride);
+    _tile_stored(3, second + 16, kStride);
+    add(product, second, kUnit);
+  } else if (tile.cols <= 16) {
+    multiply_16_columns(tile);
+    _tile_stored(0, product, kRowBytes);
+    _tile_stored(1, product + kUnit / 2, kRowBytes);
+    _tile_stored(2, second, kRowBytes);
+    _tile_stored(3, second + kUnit / 2, kRowBytes);
+    add(product, second, kUnit);
+    return finish_tile(tile, product, 16);
+  } else {
+    multiply_32_rows(tile);
+    _tile_stored(0, product, kStride);
+    _tile_stored(1, product + 16, kStride);
+    _tile_stored(2, product + kUnit, kStride);
+    _tile_stored(3, product + kUnit + 16, kStride);
+  }
   finish_tile(tile, product, SplitGemm::kCols);
 }
 
