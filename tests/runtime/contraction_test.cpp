@@ -28,9 +28,9 @@ ValueInfo info(std::string name, const Shape& shape) {
   return result;
 }
 
-std::vector<float> run(const std::string& device, const Node& op, const Tensor& a,
+std::vector<float> run(const std::string& device, const std::vector<Node>& nodes, const Tensor& a,
                        const Tensor& b) {
-  Graph g = graph({}, {op}, {"y"});
+  Graph g = graph({}, nodes, {"y"});
   g.inputs = {info("a", a.shape()), info("b", b.shape())};
   const std::string bytes = encode(model(g));
   SessionOptions options;
@@ -42,8 +42,9 @@ std::vector<float> run(const std::string& device, const Node& op, const Tensor& 
 }
 
 // Within a few roundings of sums of `terms` products of numbers around 1; infinities are equal.
-void compare(const Node& op, const Tensor& a, const Tensor& b, int64_t terms) {
-  const std::vector<float> actual = run("cpu", op, a, b), expected = run("reference", op, a, b);
+void compare(const std::vector<Node>& nodes, const Tensor& a, const Tensor& b, int64_t terms) {
+  const std::vector<float> actual = run("cpu", nodes, a, b);
+  const std::vector<float> expected = run("reference", nodes, a, b);
   ASSERT_EQ(actual.size(), expected.size());
   const double tolerance = 1e-5 + 1e-7 * double(terms);
   for (size_t i = 0; i < actual.size(); ++i) {
@@ -58,11 +59,11 @@ void compare_product(int64_t m, int64_t k, int64_t n, float special = 0) {
   const Node op = node("MatMul", {"a", "b"}, {"y"});
   Tensor a = random({m, k}, 1), b = random({k, n}, 2);
   if (special != 0) a.as<float>()[static_cast<size_t>(m * k / 2)] = special;
-  compare(op, a, b, k);
+  compare({op}, a, b, k);
   if (special == 0) return;
   a = random({m, k}, 1);
   b.as<float>()[static_cast<size_t>(k * n / 2)] = special;
-  compare(op, a, b, k);
+  compare({op}, a, b, k);
 }
 
 TEST(Contractions, ProductsOfAllSizes) {
@@ -93,7 +94,7 @@ void compare_conv(const Shape& image, const Shape& weights, std::vector<Attribut
   SCOPED_TRACE(testing::Message() << image[1] << " channels of " << image[2] << " x " << image[3]);
   Node op = node("Conv", {"a", "b"}, {"y"});
   op.attributes = std::move(attributes);
-  compare(op, random(image, 3), random(weights, 4), weights[1] * weights[2] * weights[3]);
+  compare({op}, random(image, 3), random(weights, 4), weights[1] * weights[2] * weights[3]);
 }
 
 TEST(Contractions, Convolutions) {
@@ -107,6 +108,28 @@ TEST(Contractions, Convolutions) {
   compare_conv({2, 4, 12, 40}, {6, 4, 1, 5},
                {pads({0, 9, 0, 9}), attribute("strides", Ints{1, 3})});
   compare_conv({1, 64, 14, 14}, {64, 64, 3, 3}, {pads({1, 1, 1, 1})});
+}
+
+// y = activation(x) as exporters write it.
+std::vector<Node> activation(const std::string& name) {
+  if (name == "silu") return {node("Sigmoid", {"x"}, {"s"}), node("Mul", {"x", "s"}, {"y"})};
+  if (name == "gelu_tanh")
+    return {node("Gelu", {"x"}, {"y"}, {attribute("approximate", std::string("tanh"))})};
+  return {node(name, {"x"}, {"y"})};
+}
+
+TEST(Contractions, Activations) {
+  for (const char* name : {"Relu", "silu", "HardSwish", "Gelu", "gelu_tanh", "Sigmoid", "Tanh"})
+    for (int64_t m : {3, 40}) {
+      SCOPED_TRACE(testing::Message() << name << ", " << m << " rows");
+      std::vector<Node> product = activation(name), depthwise = product;
+      product.insert(product.begin(), node("MatMul", {"a", "b"}, {"x"}));
+      compare(product, random({m, 30}, 5), random({30, 70}, 6), 30);
+      Node conv = node("Conv", {"a", "b"}, {"x"});
+      conv.attributes = {attribute("group", int64_t{19})};
+      depthwise.insert(depthwise.begin(), conv);
+      compare(depthwise, random({1, 19, m, 8}, 7), random({19, 1, 3, 3}, 8), 9);
+    }
 }
 
 }  // namespace

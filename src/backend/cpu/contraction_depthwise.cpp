@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "backend/cpu/contraction_impl.h"
 
@@ -91,13 +92,24 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
     const auto at = [&](int buffer, const ConcreteAffine& a) {
       return static_cast<float*>(epilogue_buffers[buffer]) + dot(a, index.data(), out_axes);
     };
-    r.out = at(simple->output, simple->output_address);
+    float* out = at(simple->output, simple->output_address);
+    r.out = out;
     r.out_stride = epilogue.axes[kM].empty()
                        ? channels
                        : simple->output_address.stride[static_cast<size_t>(epilogue.axes[kM][0])];
     r.bias = simple->bias < 0 ? nullptr : at(simple->bias, simple->bias_address);
     r.low = simple->low, r.high = simple->high;
-    return depthwise_f32(r);
+    const UnaryKernel activation = activation_kernel(simple->activation);
+    if (!activation) return depthwise_f32(r);
+    const int64_t out_stride = std::exchange(r.out_stride, channels);
+    r.out = static_cast<float*>(
+        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));
+    depthwise_f32(r);
+    if (out_stride == channels)
+      return activation(out, r.out, static_cast<size_t>(width * channels));
+    for (int64_t x = 0; x < width; ++x)
+      activation(out + x * out_stride, r.out + x * channels, static_cast<size_t>(channels));
+    return;
   }
   r.out = static_cast<float*>(
       thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));

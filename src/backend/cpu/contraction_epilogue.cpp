@@ -1,6 +1,8 @@
 // Recognises epilogues that the matrix kernels do in registers.
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backend/cpu/contraction_impl.h"
 
@@ -22,8 +24,9 @@ class Matcher {
     result_.output = store.buffer;
     result_.output_address = address(store.address);
     if (buffer.dtype != DType::f32 || !side_by_side(result_.output_address)) return std::nullopt;
-    ValueId sum = store.value;
-    while (const OpValue* op = clamp(sum)) sum = op->operands[0];
+    ValueId sum = match_activation(store.value);
+    if (result_.activation == Activation::none)
+      while (const OpValue* op = clamp(sum)) sum = op->operands[0];
     return match_sum(sum) ? std::optional(result_) : std::nullopt;
   }
 
@@ -64,6 +67,64 @@ class Matcher {
       result_.high = std::min(result_.high, f);
     }
     return op;
+  }
+
+  // The operand of an operation with a constant, whatever their order; of a unary one without.
+  std::optional<ValueId> operand_of(ValueId id, Op op, std::optional<double> constant = {}) const {
+    const auto* v = std::get_if<OpValue>(&value(id).data);
+    if (!v || v->op != op) return std::nullopt;
+    if (!constant) return v->operands[0];
+    for (size_t i = 0; i < 2; ++i) {
+      const auto* c = std::get_if<ConstantValue>(&value(v->operands[i]).data);
+      if (c && std::abs(c->f - *constant) <= 1e-6 * std::abs(*constant)) return v->operands[1 - i];
+    }
+    return std::nullopt;
+  }
+  // The innermost operand of a chain of such operations, outer first.
+  using Link = std::pair<Op, std::optional<double>>;
+  std::optional<ValueId> operand_of(ValueId id, std::initializer_list<Link> chain) const {
+    std::optional<ValueId> at = id;
+    for (const auto& [op, constant] : chain)
+      if (at) at = operand_of(*at, op, constant);
+    return at;
+  }
+
+  // x in x + 0.044715 x^3.
+  std::optional<ValueId> cubic_operand(ValueId id) const {
+    const auto* sum = std::get_if<OpValue>(&value(id).data);
+    if (!sum || sum->op != Op::add) return std::nullopt;
+    const ValueId x = sum->operands[0];
+    const auto cube = operand_of(sum->operands[1], Op::mul, 0.044715);
+    const auto is_product = [&](ValueId p, ValueId a, auto b) {
+      const auto* v = std::get_if<OpValue>(&value(p).data);
+      return v && v->op == Op::mul && v->operands[0] == a && b(v->operands[1]);
+    };
+    const auto is_x = [&](ValueId v) { return v == x; };
+    const auto is_square = [&](ValueId v) { return is_product(v, x, is_x); };
+    return cube && is_product(*cube, x, is_square) ? std::optional(x) : std::nullopt;
+  }
+
+  // As the optimizer writes them. The argument, with the activation noted; else `id` itself.
+  ValueId match_activation(ValueId id) {
+    const auto* product = std::get_if<OpValue>(&value(id).data);
+    if (!product || product->op != Op::mul || value(id).dtype != DType::f32) return id;
+    const auto found = [&](Activation activation, ValueId argument) {
+      result_.activation = activation;
+      return argument;
+    };
+    const ValueId x = product->operands[0], gate = product->operands[1];
+    if (operand_of(gate, Op::sigmoid) == x) return found(Activation::silu, x);
+    if (operand_of(gate, {{Op::max, 0.0}, {Op::min, 1.0}, {Op::add, 0.5}, {Op::mul, 1.0 / 6}}) == x)
+      return found(Activation::hard_swish, x);
+    const auto half = operand_of(x, Op::mul, 0.5);
+    if (!half) return id;
+    if (operand_of(gate, {{Op::add, 1.0}, {Op::erf, {}}, {Op::mul, std::numbers::sqrt2 / 2}}) ==
+        half)
+      return found(Activation::gelu, *half);
+    const auto inner = operand_of(
+        gate, {{Op::add, 1.0}, {Op::tanh, {}}, {Op::mul, std::sqrt(2 / std::numbers::pi)}});
+    if (inner && cubic_operand(*inner) == half) return found(Activation::gelu_tanh, *half);
+    return id;
   }
 
   bool match_sum(ValueId id) {

@@ -44,6 +44,7 @@ ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t ba
   return {{.bias = at(simple->bias, simple->bias_address),
            .residual = at(simple->residual, simple->residual_address),
            .residual_stride = row_stride(simple->residual_address),
+           .activation = simple->activation,
            .low = simple->low,
            .high = simple->high},
           at(simple->output, simple->output_address),
@@ -138,9 +139,9 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
   const char* split_b = block.split ? split_panel(all, panel, 0, k) : nullptr;
   const int64_t unit = split_b ? SplitGemm::kRows : gemm.rows;
   GemmTile t{.cols = columns(panel), .k = split_b ? k : gemm.padded_k(k)};
-  // What the epilogue does not do in registers goes through a tile that stays in L1.
+  // What the epilogue does not do in registers goes through a dense tile that stays in L1.
   const int64_t step =
-      simple ? unit : std::max<int64_t>(unit, kTileElements / gemm.cols / unit * unit);
+      simple ? unit : std::max<int64_t>(unit, kTileElements / t.cols / unit * unit);
   std::optional<Registers> r;
   float* tile = nullptr;
   if (simple) {
@@ -148,8 +149,8 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
     t.c = r->c, t.c_stride = r->c_stride;
   } else {
     tile = static_cast<float*>(
-        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(step * gemm.cols) * 4));
-    t.c_stride = gemm.cols;
+        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(step * t.cols) * 4));
+    t.c_stride = t.cols;
   }
   for (int64_t first = 0; first < block.rows; first += step) {
     const int64_t rows = std::min(step, block.rows - first);
@@ -162,7 +163,7 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
     if (!simple) t.c = tile;
     multiply(block, t, simple ? &r->epilogue : nullptr, split_b, first, 0);
     if (!simple)
-      run_epilogue(tile, gemm.cols, block.batch_index, block.first + first, rows, n_first, t.cols,
+      run_epilogue(tile, t.cols, block.batch_index, block.first + first, rows, n_first, t.cols,
                    epilogue_buffers);
   }
 }

@@ -34,10 +34,12 @@ struct ContractionPart {
   int64_t inner_extent(AxisKind kind) const;
 };
 
-// The epilogue clamp(accumulator + bias + residual), stored as f32: done in registers.
+// The epilogue clamp(accumulator + bias + residual) or activation(accumulator + bias + residual),
+// stored as f32: done in registers.
 struct SimpleEpilogue {
   int output = -1, bias = -1, residual = -1;  // buffers; -1: none
   ConcreteAffine output_address, bias_address, residual_address;
+  Activation activation = Activation::none;
   float low, high;
 };
 

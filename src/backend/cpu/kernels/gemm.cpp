@@ -4,20 +4,15 @@
 //
 #include "hwy/highway.h"
 //
+#include "backend/cpu/kernels/activation_f32-inl.h"
 #include "backend/cpu/kernels/gemm_parts.h"
 #include "backend/cpu/kernels/min_max-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-using F32 = hn::ScalableTag<float>;
-using VF = hn::Vec<F32>;
-using MF = hn::Mask<F32>;
-inline constexpr F32 f32_tag;
 
 // One vector of one row; `load` reads the vector at an address.
-template <class Load>
+template <Activation activation, class Load>
 HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t column, Load load) {
   if (tile.accumulate) v = hn::Add(v, load(tile.c + row * tile.c_stride + column));
   if (!tile.epilogue) return v;
@@ -25,10 +20,11 @@ HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t col
   if (epilogue.bias) v = hn::Add(v, load(epilogue.bias + column));
   if (epilogue.residual)
     v = hn::Add(v, load(epilogue.residual + row * epilogue.residual_stride + column));
-  return clamp(v, hn::Set(f32_tag, epilogue.low), hn::Set(f32_tag, epilogue.high));
+  return clamp(activate<activation>(v), epilogue.low, epilogue.high);
 }
 
-void finish(const GemmTile& tile, const float* product, int64_t stride) {
+template <Activation activation>
+void finish_rows(const GemmTile& tile, const float* product, int64_t stride) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   const int64_t whole = tile.cols / lanes * lanes;
   const MF rest = hn::FirstN(f32_tag, size_t(tile.cols - whole));
@@ -39,11 +35,16 @@ void finish(const GemmTile& tile, const float* product, int64_t stride) {
     float* c = tile.c + r * tile.c_stride;
     const float* row = product + r * stride;
     for (int64_t j = 0; j < whole; j += lanes)
-      hn::StoreU(finish_vector(load(row + j), tile, r, j, load), f32_tag, c + j);
+      hn::StoreU(finish_vector<activation>(load(row + j), tile, r, j, load), f32_tag, c + j);
     if (whole < tile.cols)
-      hn::BlendedStore(finish_vector(load_rest(row + whole), tile, r, whole, load_rest), rest,
-                       f32_tag, c + whole);
+      hn::BlendedStore(finish_vector<activation>(load_rest(row + whole), tile, r, whole, load_rest),
+                       rest, f32_tag, c + whole);
   }
+}
+
+void finish(const GemmTile& tile, const float* product, int64_t stride) {
+  const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
+  visit(activation, [&]<Activation kind>() { finish_rows<kind>(tile, product, stride); });
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

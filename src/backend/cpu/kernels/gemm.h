@@ -10,16 +10,18 @@
 #include <limits>
 #include <optional>
 
+#include "backend/cpu/kernels/activation.h"
 #include <onrush/dtype.h>
 
 namespace onrush::cpu {
 
 // What happens to C on its way out of the registers:
-// C = clamp(A * B (+ C if accumulate) + bias + residual, low, high). NaN stays NaN.
+// C = clamp(activation(A * B (+ C if accumulate) + bias + residual), low, high). NaN stays NaN.
 struct GemmEpilogue {
   const float* bias = nullptr;      // [cols], or null
   const float* residual = nullptr;  // [rows x cols], may be C's own memory, or null
   int64_t residual_stride = 0;
+  Activation activation = Activation::none;
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
 };
@@ -83,8 +85,8 @@ GemmKernel gemm_f32();
 // nothing. The first call asks the operating system for the use of AMX by this process.
 std::optional<GemmKernel> gemm_bf16();
 
-// Finishes a tile from its product: C = clamp(product (+ C) + bias + residual), for any number of
-// rows. product: [tile.rows][stride].
+// Finishes a tile from its product as its epilogue says, for any number of rows. product:
+// [tile.rows][stride].
 void finish_tile(const GemmTile& tile, const float* product, int64_t stride);
 
 // begin and end of a kernel (or of SplitGemm) on this thread.

@@ -5,6 +5,7 @@
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 //
+#include "backend/cpu/kernels/activation_f32-inl.h"
 #include "backend/cpu/kernels/look_up.h"
 #include "backend/cpu/kernels/math_f32-inl.h"
 
@@ -75,12 +76,22 @@ UnaryKernel unary_f32(Op op) {
   return transcendental(op);
 }
 
+UnaryKernel activation_f32(Activation activation) {
+  return visit(activation,
+               []<Activation kind>() -> UnaryKernel { return map_f32<activate<kind>>; });
+}
+
 }  // namespace onrush::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace onrush::cpu {
 HWY_EXPORT(unary_f32);
+HWY_EXPORT(activation_f32);
 UnaryKernel vector_unary_f32(Op op) { return HWY_DYNAMIC_DISPATCH(unary_f32)(op); }
+UnaryKernel activation_kernel(Activation activation) {
+  if (activation == Activation::none) return nullptr;
+  return HWY_DYNAMIC_DISPATCH(activation_f32)(activation);
+}
 }  // namespace onrush::cpu
 #endif
