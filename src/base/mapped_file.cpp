@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <map>
+#include <mutex>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -13,6 +15,16 @@ namespace onrush {
 namespace {
 
 std::string system_text(int code) { return std::generic_category().message(code); }
+
+// The mappings that exist: where they begin and end.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const std::byte*, const std::byte*> ends;
+};
+Mappings& mappings() {
+  static Mappings all;
+  return all;
+}
 
 }  // namespace
 
@@ -41,13 +53,32 @@ std::shared_ptr<const MappedFile> MappedFile::map(const FileDescriptor& file,
     if (data == MAP_FAILED)
       fail(ErrorCode::out_of_memory, "{}: cannot be mapped into memory ({} bytes): {}", name, size,
            system_text(errno));
+    const std::lock_guard lock(mappings().mutex);
+    const auto* begin = static_cast<const std::byte*>(data);
+    mappings().ends[begin] = begin + size;
   }
   return std::shared_ptr<const MappedFile>(
       new MappedFile(static_cast<const std::byte*>(data), size));
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  const std::lock_guard lock(mappings().mutex);
+  mappings().ends.erase(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(std::span<const std::byte> bytes) {
+  const std::lock_guard lock(mappings().mutex);
+  auto mapping = mappings().ends.upper_bound(bytes.data());
+  if (mapping == mappings().ends.begin()) return;
+  --mapping;
+  if (bytes.data() + bytes.size() > mapping->second) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t begin = (address + page - 1) / page * page;
+  const uintptr_t end = (address + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace onrush

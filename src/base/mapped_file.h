@@ -45,6 +45,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Whole pages of these bytes leave memory, and come back from the file when they are read again,
+  // if the bytes are of a mapping that exists. Of other memory nothing changes.
+  static void release(std::span<const std::byte> bytes);
+
  private:
   MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
 

@@ -106,10 +106,15 @@ bool is_clean(DType dtype, std::span<const std::byte> bytes) {
          std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b <= std::byte{1}; });
 }
 
+// Copies of weights of this size would count. They are views even where they lie unaligned in the
+// file: who reads elements of large constants (loads of kernels, load_f64 and load_i64) does so in
+// a way that needs no alignment.
+constexpr size_t kLargeWeight = 256 * 1024;
+
 // A view of `bytes` where they have an owner and are fit to be used as they lie, else a copy.
 Tensor from_raw(DType dtype, Shape shape, const Bytes& bytes) {
   const auto address = reinterpret_cast<uintptr_t>(bytes.data.data());
-  const bool aligned = address % alignment(dtype) == 0;
+  const bool aligned = address % alignment(dtype) == 0 || bytes.data.size() >= kLargeWeight;
   if (bytes.owner && aligned && !bytes.data.empty() && is_clean(dtype, bytes.data))
     return {dtype, std::move(shape), const_cast<std::byte*>(bytes.data.data()), bytes.owner};
   Tensor tensor(dtype, std::move(shape));

@@ -20,6 +20,12 @@ Tensor WeightStore::get(const std::string& key, const std::function<Tensor()>& m
   return tensors_[key] = std::move(tensor);
 }
 
+Tensor WeightStore::find(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = tensors_.find(key);
+  return found == tensors_.end() ? Tensor() : found->second;
+}
+
 void WeightStore::retain(const Tensor& weight) {
   const std::lock_guard lock(mutex_);
   weights_.try_emplace(weight.data(), weight);

@@ -19,6 +19,8 @@ class WeightStore {
 
   // The tensor kept under `key`, made on first use. Throws Error{out_of_memory} beyond the limit.
   Tensor get(const std::string& key, const std::function<Tensor()>& make);
+  // The same if it was made already, else a null tensor.
+  Tensor find(const std::string& key) const;
   size_t bytes() const;
   // Keeps a weight alive as long as the store, since keys name it by its address.
   void retain(const Tensor& weight);

@@ -151,7 +151,7 @@ void CpuBinding::resolve(BoundStep& bound) {
     for (const Loops& kernel : *loops) bound.loop_buffers.push_back(resolve(kernel));
   if (const auto* c = std::get_if<Contraction>(&bound.step->kernel)) {
     bound.lhs = resolve(c->lhs);
-    bound.rhs = resolve(c->rhs);
+    if (!bound.packed) bound.rhs = resolve(c->rhs);
     bound.epilogue = resolve(c->epilogue);
   }
   bound.pointers = {begin, pointer_places_.size()};

@@ -5,9 +5,24 @@
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_binding.h"
 #include "base/check.h"
+#include "base/mapped_file.h"
 #include "plan/placement.h"
 
 namespace onrush::cpu {
+namespace {
+
+std::vector<NodeId> buffers_of(const Loops& loops) {
+  std::vector<NodeId> nodes;
+  for (const LoopBuffer& buffer : loops.buffers) nodes.push_back(buffer.node);
+  return nodes;
+}
+
+void release_pages(const Tensor& tensor) {
+  MappedFile::release({static_cast<const std::byte*>(tensor.data()), tensor.bytes()});
+}
+
+}  // namespace
+
 CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared)
     : schedule_(std::move(schedule)),
       shared_(std::move(shared)),
@@ -18,48 +33,81 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
       prepared_[i] = constant->tensor;
       shared_->weights.retain(constant->tensor);
     }
-  std::vector<Step> steps;
-  for (const Group& group : schedule_.groups) steps.push_back(make_step(schedule_, group));
-  // Kernels have expressions of their own: their values are there once all are made.
-  const SizeTable sizes = sizes_at_hand(*graph().shapes);
-  for (Step& step : steps) {
-    if (step.group->time == Time::prepare) {
-      prepare(step, sizes);
+  for (const Group& group : schedule_.groups) {
+    Step step = make_step(schedule_, group);
+    if (group.time == Time::run) {
+      steps_.push_back(std::move(step));
       continue;
     }
-    packed_.push_back(pack(step, sizes));
-    steps_.push_back(std::move(step));
+    for (NodeId output : group.outputs) prepare_step_of_[output.index] = prepare_steps_.size();
+    prepare_steps_.push_back(std::move(step));
   }
+  // Kernels have expressions of their own: their values are there once all are made.
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
+  for (size_t i = 0; i < steps_.size(); ++i)
+    for (NodeId node : runtime_memory(i)) keep(node, sizes);
+  for (const GraphOutput& output : graph().outputs) keep(output.node, sizes);
 }
 
-void CpuExecutable::prepare(const Step& step, const SizeTable& sizes) {
-  const auto key = [&](NodeId node) { return keys_[node.index]; };
-  // All outputs at once; the store keeps each by itself.
-  std::vector<Tensor> results;
-  const auto compute = [&] {
-    if (results.empty()) results = run_once(*this, step, sizes);
-  };
-  for (size_t i = 0; i < step.group->outputs.size(); ++i) {
-    const NodeId output = step.group->outputs[i];
-    internal_check(!key(output).empty(), "a prepared value has a key");
-    prepared_[output.index] = shared_->weights.get(key(output), [&] {
-      compute();
-      return results[i];
-    });
-  }
+// What a step reads from memory in a run: all but an operand that is packed already.
+std::vector<NodeId> CpuExecutable::runtime_memory(size_t step) const {
+  const auto* contraction = std::get_if<Contraction>(&steps_[step].kernel);
+  if (!contraction || !packed_[step]) return memory_of(graph(), steps_[step]);
+  std::vector<NodeId> nodes = buffers_of(contraction->lhs);
+  for (NodeId node : buffers_of(contraction->epilogue)) nodes.push_back(node);
+  return nodes;
 }
 
-// The right operand of a contraction, if all that it reads is known.
-Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) const {
+// A value that depends on weights only, with all that it depends on; `made` are those computed.
+const Tensor& CpuExecutable::prepare(NodeId node, const SizeTable& sizes,
+                                     std::vector<NodeId>& made) {
+  Tensor& value = prepared_[node.index];
+  if (value) return value;
+  if ((value = shared_->weights.find(keys_[node.index]))) return value;
+  const Step& step = prepare_steps_[prepare_step_of_.at(node.index)];
+  const std::vector<NodeId>& outputs = step.group->outputs;
+  std::vector<NodeId> operands;
+  for (NodeId read : memory_of(graph(), step))
+    if (is_known(read) && std::ranges::find(outputs, read) == outputs.end())
+      operands.push_back(read);
+  for (NodeId operand : operands) prepare(operand, sizes, made);
+  const std::vector<Tensor> results = run_once(*this, step, sizes);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Tensor& output = prepared_[outputs[i].index];
+    if (output) continue;
+    output = results[i];
+    made.push_back(outputs[i]);
+  }
+  for (NodeId operand : operands) release_pages(prepared_[operand.index]);
+  return value;
+}
+
+bool CpuExecutable::is_known(NodeId node) const {
+  return graph()[node].op == Op::constant || prepare_step_of_.contains(node.index);
+}
+
+// Keeps a prepared value for the session; other values are as they are.
+void CpuExecutable::keep(NodeId node, const SizeTable& sizes) {
+  if (!prepare_step_of_.contains(node.index)) return;
+  const std::string& key = keys_[node.index];
+  internal_check(!key.empty(), "a prepared value has a key");
+  std::vector<NodeId> made;
+  const Tensor value = prepare(node, sizes, made);
+  for (NodeId other : made) prepared_[other.index] = {};
+  prepared_[node.index] = shared_->weights.get(key, [&] { return value; });
+}
+
+// The right operand of a contraction, if all that it reads is known. Nothing that was computed on
+// the way stays.
+Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
   const auto* contraction = std::get_if<Contraction>(&step.kernel);
   if (!contraction) return {};
   std::string key;
-  std::vector<void*> buffers;
-  for (const LoopBuffer& buffer : contraction->rhs.buffers) {
-    const Tensor& tensor = prepared(buffer.node);
-    if (!tensor) return {};
-    buffers.push_back(tensor.data());
-    key += keys_[buffer.node.index];
+  const std::vector<NodeId> operands = buffers_of(contraction->rhs);
+  for (NodeId operand : operands) {
+    if (!is_known(operand)) return {};
+    key += keys_[operand.index];
   }
   for (const LoopValue& value : contraction->rhs.body)
     if (std::holds_alternative<SizeValue>(value.data)) return {};
@@ -75,11 +123,18 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) const {
   for (int i = 0; i < contraction->m_axes; ++i)
     rhs.axes[static_cast<size_t>(contraction->batch_axes + i)].extent = 1;
   key += kernel.packed_layout() + to_string(rhs);
-  return shared_->weights.get(key, [&] {
-    Tensor packed(DType::u8, {kernel.packed_bytes()});
-    kernel.pack_rhs(shared_->pool, buffers.data(), packed.data());
-    return packed;
+  if (Tensor packed = shared_->weights.find(key)) return packed;
+  std::vector<NodeId> made;
+  std::vector<void*> buffers;
+  for (NodeId operand : operands) buffers.push_back(prepare(operand, sizes, made).data());
+  Tensor packed = shared_->weights.get(key, [&] {
+    Tensor memory(DType::u8, {kernel.packed_bytes()});
+    kernel.pack_rhs(shared_->pool, buffers.data(), memory.data());
+    return memory;
   });
+  for (NodeId operand : operands) release_pages(prepared_[operand.index]);
+  for (NodeId node : made) prepared_[node.index] = {};
+  return packed;
 }
 
 std::shared_ptr<const Binding> CpuExecutable::bind(SizeTable sizes) const {

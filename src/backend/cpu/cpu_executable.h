@@ -1,6 +1,7 @@
 // A compiled plan of the CPU backend.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <variant>
@@ -36,17 +37,22 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   // By step: the packed right operand of a contraction, if it is known; else a null tensor.
   const std::vector<Tensor>& packed() const { return packed_; }
   CpuShared& shared() const { return *shared_; }
-  // The value of a node that depends on weights only; null tensor for others.
+  // The value of a node that depends on weights only and is read in a run; null tensor for others.
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
 
  private:
-  void prepare(const Step& step, const SizeTable& sizes);
-  Tensor pack(const Step& step, const SizeTable& sizes) const;
+  bool is_known(NodeId node) const;
+  std::vector<NodeId> runtime_memory(size_t step) const;
+  const Tensor& prepare(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
+  void keep(NodeId node, const SizeTable& sizes);
+  Tensor pack(const Step& step, const SizeTable& sizes);
 
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
-  std::vector<Tensor> prepared_;  // by node: constants, and results of prepare groups
+  std::vector<Step> prepare_steps_;                // Time::prepare
+  std::map<uint32_t, size_t> prepare_step_of_;     // by result
+  std::vector<Tensor> prepared_;  // by node: constants, and what prepare groups gave
   std::vector<Step> steps_;
   std::vector<Tensor> packed_;
 };

@@ -4,6 +4,7 @@
 //
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <type_traits>
 
 #include "base/check.h"
@@ -16,18 +17,27 @@
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 
+// Weights may lie unaligned in their file.
+template <class E>
+HWY_INLINE E element(const E* base, int64_t index) {
+  E value;
+  std::memcpy(&value, reinterpret_cast<const char*>(base) + index * int64_t(sizeof(E)), sizeof(E));
+  return value;
+}
+
 // How elements of one dtype lie in memory and read. A format has: Element and Value, the types in
 // memory and in the tile; read(base, index); read_run(out, base, index, n) for adjacent elements.
 template <class E, class V>
 struct Number {
   using Element = E;
   using Value = V;
-  static V read(const E* base, int64_t index) { return static_cast<V>(base[index]); }
+  static V read(const E* base, int64_t index) { return static_cast<V>(element(base, index)); }
   static void read_run(V* out, const E* base, int64_t index, size_t n) {
     if constexpr (std::is_same_v<E, V>) {
-      std::copy_n(base + index, n, out);
+      std::memcpy(out, reinterpret_cast<const char*>(base) + index * int64_t(sizeof(E)),
+                  n * sizeof(E));
     } else {
-      for (size_t i = 0; i < n; ++i) out[i] = static_cast<V>(base[index + int64_t(i)]);
+      for (size_t i = 0; i < n; ++i) out[i] = static_cast<V>(element(base, index + int64_t(i)));
     }
   }
 };
@@ -44,16 +54,20 @@ struct Boolean {
 struct Bf16 {
   using Element = uint16_t;
   using Value = float;
-  static float read(const uint16_t* base, int64_t index) { return bf16_to_f32(base[index]); }
+  static float read(const uint16_t* base, int64_t index) {
+    return bf16_to_f32(element(base, index));
+  }
   static void read_run(float* out, const uint16_t* base, int64_t index, size_t n) {
-    for (size_t i = 0; i < n; ++i) out[i] = from_bf16(base[index + int64_t(i)]);
+    for (size_t i = 0; i < n; ++i) out[i] = from_bf16(element(base, index + int64_t(i)));
   }
 };
 
 struct F16 {
   using Element = uint16_t;
   using Value = float;
-  static float read(const uint16_t* base, int64_t index) { return f16_to_f32(base[index]); }
+  static float read(const uint16_t* base, int64_t index) {
+    return f16_to_f32(element(base, index));
+  }
   static void read_run(float* out, const uint16_t* base, int64_t index, size_t n) {
     f16_run_to_f32(out, base + index, n);
   }
@@ -124,7 +138,7 @@ inline void load_strided_f16(float* out, const uint16_t* base, int64_t offset, i
   uint16_t run[kRun];
   for (size_t i = 0; i < n; i += kRun) {
     const size_t count = n - i < kRun ? n - i : kRun;
-    for (size_t j = 0; j < count; ++j, offset += stride) run[j] = base[offset];
+    for (size_t j = 0; j < count; ++j, offset += stride) run[j] = element(base, offset);
     f16_run_to_f32(out + i, run, count);
   }
 }

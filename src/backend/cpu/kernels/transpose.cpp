@@ -2,6 +2,8 @@
 #define HWY_TARGET_INCLUDE "backend/cpu/kernels/transpose.cpp"
 #include "hwy/foreach_target.h"
 //
+#include <cstring>
+
 #include "base/check.h"
 #include "hwy/highway.h"
 //
@@ -21,7 +23,7 @@ struct Matrix {
 template <class T>
 void transpose_plain(Matrix<T> dst, Matrix<const T> src, int64_t rows, int64_t cols) {
   for (int64_t c = 0; c < cols; ++c)
-    for (int64_t r = 0; r < rows; ++r) *dst.at(c, r) = *src.at(r, c);
+    for (int64_t r = 0; r < rows; ++r) std::memcpy(dst.at(c, r), src.at(r, c), sizeof(T));
 }
 
 #if HWY_TARGET == HWY_SCALAR
