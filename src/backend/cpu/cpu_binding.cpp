@@ -6,6 +6,7 @@
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/tile_kernel.h"
 #include "base/check.h"
+#include "base/pages.h"
 #include "plan/placement.h"
 #include "reference/evaluate.h"
 
@@ -179,7 +180,7 @@ std::unique_ptr<Frame> CpuBinding::make_frame() const {
          "limit of {}",
          arena_bytes_, executable_.shared().weights.bytes(), limit);
   auto frame = std::make_unique<Frame>();
-  frame->memory = Tensor(DType::u8, {arena_bytes_});
+  frame->memory = paged_tensor(DType::u8, {arena_bytes_});
   frame->tensors.resize(static_cast<size_t>(tensors_));
   frame->pointers.resize(pointer_places_.size());
   return frame;
@@ -297,7 +298,7 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
 
 std::vector<Tensor> CpuBinding::run_group() const {
   Frame frame;
-  frame.memory = Tensor(DType::u8, {arena_bytes_});
+  frame.memory = paged_tensor(DType::u8, {arena_bytes_});
   frame.tensors.resize(static_cast<size_t>(tensors_));
   frame.pointers.resize(pointer_places_.size());
   std::vector<Tensor> outputs(graph().outputs.size());
@@ -308,12 +309,17 @@ std::vector<Tensor> CpuBinding::run_group() const {
     if (place.kind != Place::Kind::output) continue;
     const TensorType& type = graph().type(output);
     outputs[static_cast<size_t>(place.index)] =
-        Tensor(type.dtype, concrete_shape(type.shape, sizes_));
+        paged_tensor(type.dtype, concrete_shape(type.shape, sizes_));
   }
   execute(steps_[0], frame);
   for (NodeId output : steps_[0].step->group->outputs) {
+    const Place& place = places_[output.index];
+    if (place.kind == Place::Kind::output) {
+      results.push_back(outputs[static_cast<size_t>(place.index)]);
+      continue;
+    }
     const Tensor from = tensor(output, frame);
-    Tensor copy(from.dtype(), from.shape());
+    Tensor copy = paged_tensor(from.dtype(), from.shape());
     copy_elements(from, copy);
     results.push_back(std::move(copy));
   }

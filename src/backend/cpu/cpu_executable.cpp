@@ -6,6 +6,7 @@
 #include "backend/cpu/cpu_binding.h"
 #include "base/check.h"
 #include "base/mapped_file.h"
+#include "base/pages.h"
 #include "plan/placement.h"
 
 namespace onrush::cpu {
@@ -128,7 +129,7 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
   std::vector<void*> buffers;
   for (NodeId operand : operands) buffers.push_back(prepare(operand, sizes, made).data());
   Tensor packed = shared_->weights.get(key, [&] {
-    Tensor memory(DType::u8, {kernel.packed_bytes()});
+    Tensor memory = paged_tensor(DType::u8, {kernel.packed_bytes()});
     kernel.pack_rhs(shared_->pool, buffers.data(), memory.data());
     return memory;
   });

@@ -1,0 +1,12 @@
+// Memory in pages of its own, for what is large and lives long or is only needed for a moment.
+#pragma once
+
+#include <onrush/tensor.h>
+
+namespace onrush {
+
+// Host memory that goes back to the system with the tensor, in large pages where the system has
+// them. Small tensors are like any other. Throws Error{out_of_memory}.
+Tensor paged_tensor(DType dtype, Shape shape);
+
+}  // namespace onrush
