@@ -44,6 +44,11 @@ struct ColumnRange {
   int64_t begin, end;
 };
 
+// The rows [begin, end) of a run on which all bounds hold.
+struct RowRange {
+  int64_t begin, end;
+};
+
 // Rows of a tile along its innermost row axis: whatever is affine grows evenly from row to row.
 struct RowRun {
   int64_t row, rows;
@@ -125,6 +130,8 @@ class TileRun {
   std::optional<int64_t> dense(const ConcreteAffine& a) const;
   ColumnRange inside(const std::vector<ConcreteBound>& bounds, const RowRun& run, int64_t r,
                      int64_t cols) const;
+  std::optional<RowRange> rows_inside(const std::vector<ConcreteBound>& bounds,
+                                      const RowRun& run) const;
   void load(int id);
   void load_row(const TileValue& value, const TileLoad& load, const RowRun& run, int64_t r,
                 char* out);
@@ -193,6 +200,27 @@ ColumnRange TileRun::inside(const std::vector<ConcreteBound>& bounds, const RowR
     }
   }
   if (range.end < range.begin) return {0, 0};
+  return range;
+}
+
+// Nothing where a bound depends on the column.
+std::optional<RowRange> TileRun::rows_inside(const std::vector<ConcreteBound>& bounds,
+                                             const RowRun& run) const {
+  RowRange range{0, run.rows};
+  for (const ConcreteBound& bound : bounds) {
+    if (column_stride(bound.index) != 0) return std::nullopt;
+    const int64_t first = evaluate(bound.index, run), step = row_stride(bound.index);
+    if (step < 0) return std::nullopt;
+    if (step == 0) {
+      if (first < 0 || first >= bound.extent) range.end = 0;
+      continue;
+    }
+    if (first < 0) range.begin = std::max(range.begin, (-first + step - 1) / step);
+    range.end =
+        first >= bound.extent ? 0 : std::min(range.end, (bound.extent - first + step - 1) / step);
+  }
+  range.begin = std::min(range.begin, std::max<int64_t>(0, range.end));
+  range.end = std::max(range.begin, range.end);
   return range;
 }
 
@@ -267,8 +295,8 @@ void TileRun::load(int id) {
   const TileLoad& load = k_.loads[static_cast<size_t>(v.detail)];
   if (v.spread == Spread::uniform || v.spread == Spread::row) return load_each_row(id, load);
   const size_t size = size_of(v.compute);
-  const bool simple = load.plain && load.bounds.empty() && load.dynamic.empty();
-  if (simple && v.spread == Spread::full)
+  const bool simple = load.plain && load.dynamic.empty();
+  if (simple && load.bounds.empty() && v.spread == Spread::full)
     if (const auto address = dense(load.address)) {
       at_[id] =
           static_cast<char*>(place_.buffers[load.buffer]) + *address * static_cast<int64_t>(size);
@@ -279,11 +307,19 @@ void TileRun::load(int id) {
   for_each_run(rows_of(v.spread), [&](const RowRun& run) {
     char* out = array + static_cast<size_t>(run.row) * row_bytes;
     if (simple && column_stride(load.address) == 1) {
-      const auto bytes = [&](int64_t elements) { return elements * static_cast<int64_t>(size); };
-      const char* buffer = static_cast<const char*>(place_.buffers[load.buffer]);
-      return copy_rows(out, static_cast<int64_t>(row_bytes),
-                       buffer + bytes(evaluate(load.address, run)), bytes(row_stride(load.address)),
-                       run.rows, row_bytes);
+      if (const auto rows = rows_inside(load.bounds, run)) {
+        const auto bytes = [&](int64_t elements) { return elements * static_cast<int64_t>(size); };
+        const int64_t step = row_stride(load.address);
+        const char* from = static_cast<const char*>(place_.buffers[load.buffer]) +
+                           bytes(evaluate(load.address, run) + rows->begin * step);
+        char* inside = out + rows->begin * static_cast<int64_t>(row_bytes);
+        char* after = out + rows->end * static_cast<int64_t>(row_bytes);
+        repeat(out, &load.fill, size, rows->begin * place_.cols);
+        copy_rows(inside, static_cast<int64_t>(row_bytes), from, bytes(step),
+                  rows->end - rows->begin, row_bytes);
+        repeat(after, &load.fill, size, (run.rows - rows->end) * place_.cols);
+        return;
+      }
     }
     for (int64_t r = 0; r < run.rows; ++r, out += row_bytes) load_row(v, load, run, r, out);
   });

@@ -13,10 +13,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 
+// x / (1 + e^-x); 4 ULP where the result is no subnormal number.
+HWY_INLINE VF silu(VF x) {
+  if (HWY_TARGET == HWY_SCALAR) return hn::Mul(x, sigmoid(x));
+  VF r;
+  const Rounded n = reduce_by_ln2(clamp(hn::Neg(x), -87.0f, 88.0f), r);
+  const VF p = exp_polynomial(r);
+  // The exponent stays in range.
+  const VF e = hn::BitCast(f32_tag, hn::Add(hn::BitCast(i32_tag, p), hn::ShiftLeft<23>(n.integer)));
+  const VF d = hn::Add(splat(1.0f), e);
+  const VF first = hn::ApproximateReciprocal(d);
+  return hn::Mul(x, hn::MulAdd(first, hn::NegMulAdd(d, first, splat(1.0f)), first));
+}
+
 template <Activation activation>
 HWY_INLINE VF activate(VF x) {
   if constexpr (activation == Activation::silu) {
-    return hn::Mul(x, sigmoid(x));
+    return silu(x);
   } else if constexpr (activation == Activation::hard_swish) {
     const VF gate = hn::MulAdd(x, splat(1.0f / 6), splat(0.5f));
     return hn::Mul(x, clamp(gate, 0.0f, 1.0f));

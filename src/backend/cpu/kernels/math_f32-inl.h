@@ -82,13 +82,16 @@ HWY_INLINE Rounded reduce_by_ln2(VF x, VF& rest) {
   return n;
 }
 
+// e^r for |r| <= ln(2) / 2.
+HWY_INLINE VF exp_polynomial(VF r) {
+  return polynomial(r, 1.37805939e-3f, 8.37312452e-3f, 4.16695364e-2f, 1.66664720e-1f,
+                    4.99999851e-1f, 1.0f, 1.0f);
+}
 // e^x * 2^exponent; 1 ULP.
 HWY_INLINE VF exp_scaled(VF x, int32_t exponent) {
   VF r;
   const Rounded n = reduce_by_ln2(clamp(x, -105.0f, 90.0f), r);
-  const VF p = polynomial(r, 1.37805939e-3f, 8.37312452e-3f, 4.16695364e-2f, 1.66664720e-1f,
-                          4.99999851e-1f, 1.0f, 1.0f);
-  return scale(p, hn::Add(n.integer, splat(exponent)));
+  return scale(exp_polynomial(r), hn::Add(n.integer, splat(exponent)));
 }
 HWY_INLINE VF exp(VF x) { return exp_scaled(x, 0); }
 
