@@ -14,6 +14,7 @@ constexpr int64_t kSplitPanelsBytes = 1280 * 1024;
 constexpr int64_t kSmallBlockBytes = 32 * 1024, kSmallBlockRows = 64;
 constexpr int64_t kSplitRows = 256;
 constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kTaskProducts = 128 * 1024;  // at least, in a task: some microseconds
 constexpr int64_t kFewRows = 8;    // that the vector units multiply sooner than a unit of SplitGemm
 constexpr int64_t kFillRows = 32;  // of a block that one task fills
 
@@ -244,7 +245,8 @@ struct ContractionKernel::Impl::Partition {
 };
 
 ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
-  const int64_t wanted = threads > 1 ? threads * kTasksPerThread : 1;
+  const int64_t most = threads > 1 ? threads * kTasksPerThread : 1;
+  const int64_t wanted = std::clamp<int64_t>(batch * m * n * k / kTaskProducts, 1, most);
   Partition p{};
   int64_t unit = gemm.rows, rows = 0;
   if (splits(m)) {

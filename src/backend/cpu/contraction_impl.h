@@ -69,6 +69,32 @@ struct ContractionKernel::Impl {
   };
   std::optional<Copies> copies;
 
+  // A convolution that reads the image itself, split once: where windows overlap, no window is
+  // copied. Every 16 pixels of results that lie at even distances in the image are rows of a tile.
+  struct Direct {
+    int64_t channels, height, width;         // of the image
+    int64_t origin, row_pitch, pixel_pitch;  // floats: of its first pixel, from row to row ...
+    int64_t top, left;                       // padding
+    int64_t padded_height, padded_width;
+    int64_t step;                  // pixels of the image from result to result
+    std::vector<int64_t> offsets;  // bytes, by step of k
+    struct Segment {
+      int row, rows;  // of the tile
+      int64_t m;      // the first one's position among the results
+    };
+    struct Tile {
+      int64_t pixel;  // of the padded image
+      int count;
+      Segment segments[2];
+    };
+    std::vector<Tile> tiles;
+    int64_t taps() const {
+      return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(channels);
+    }
+    int64_t panel_bytes() const { return taps() * SplitGemm::panel_bytes(channels); }
+  };
+  std::optional<Direct> direct;
+
   Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
@@ -103,7 +129,10 @@ struct ContractionKernel::Impl {
   void plan_copies();
   bool reads_in_place(int64_t rows) const;
   int64_t row_stride() const;
-  bool splits(int64_t rows) const { return split && rows >= SplitGemm::kTileRows; }
+  // Short sums are not worth the splitting.
+  bool splits(int64_t rows) const {
+    return split && rows >= SplitGemm::kTileRows && k > 2 * SplitGemm::kStep;
+  }
   // Memory that blocks of so many rows need.
   size_t source_bytes(int64_t rows) const;
   size_t operand_bytes(int64_t rows) const;
@@ -149,6 +178,13 @@ struct ContractionKernel::Impl {
   int columns(int64_t panel) const {
     return static_cast<int>(std::min<int64_t>(gemm.cols, n - first_column(panel)));
   }
+  void plan_direct();
+  bool split_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
+  bool split_taps(char* split_b, const char* packed, int64_t panel) const;
+  void run_direct_panel(const char* image, const char* split_b, int64_t panel, int64_t tile_first,
+                        int64_t tile_last, void* const* epilogue_buffers) const;
+  bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
+                  void* const* epilogue_buffers) const;
   struct Partition;
   Partition partition(int threads) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,

@@ -51,37 +51,51 @@ class Largest {
   __m512i bits_;
 };
 
-ONRUSH_VECTORS bool split_a(void* split_v, const float* a, int64_t a_stride, int64_t rows,
-                            int64_t k) {
-  const int64_t steps = SplitGemm::steps(k);
+// A row of A: part i of step s goes to out + s * step + i * part.
+ONRUSH_VECTORS void split_row(uint16_t* out, int64_t step, int64_t part, const float* row,
+                              int64_t k, Largest& largest) {
   // The upper halves of two vectors side by side.
   alignas(64) static constexpr uint16_t kUpperHalves[32] = {
       1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
       33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
   const __m512i upper = _mm512_load_si512(kUpperHalves);
+  for (int64_t p = 0; p < k; p += SplitGemm::kStep, out += step) {
+    __m512 x, y;
+    if (p + SplitGemm::kStep <= k) {
+      x = _mm512_loadu_ps(row + p);
+      y = _mm512_loadu_ps(row + p + 16);
+    } else {
+      const uint32_t left = (uint32_t{1} << (k - p)) - 1;
+      x = _mm512_maskz_loadu_ps(static_cast<__mmask16>(left), row + p);
+      y = _mm512_maskz_loadu_ps(static_cast<__mmask16>(left >> 16), row + p + 16);
+    }
+    largest.see(x);
+    largest.see(y);
+    const Parts xs = split(x), ys = split(y);
+    for (int i = 0; i < 3; ++i)
+      _mm512_store_si512(out + i * part, _mm512_permutex2var_epi16(xs.part[i], upper, ys.part[i]));
+  }
+}
+
+ONRUSH_VECTORS bool split_a(void* split_v, const float* a, int64_t a_stride, int64_t rows,
+                            int64_t k) {
+  const int64_t steps = SplitGemm::steps(k);
   Largest largest;
   for (int64_t r = 0; r < rows; ++r) {
-    const float* row = a + r * a_stride;
     auto* out = static_cast<uint16_t*>(split_v) + (r / SplitGemm::kTileRows * steps) * kAStep +
                 r % SplitGemm::kTileRows * SplitGemm::kStep;
-    for (int64_t p = 0; p < k; p += SplitGemm::kStep, out += kAStep) {
-      __m512 x, y;
-      if (p + SplitGemm::kStep <= k) {
-        x = _mm512_loadu_ps(row + p);
-        y = _mm512_loadu_ps(row + p + 16);
-      } else {
-        const uint32_t left = (uint32_t{1} << (k - p)) - 1;
-        x = _mm512_maskz_loadu_ps(static_cast<__mmask16>(left), row + p);
-        y = _mm512_maskz_loadu_ps(static_cast<__mmask16>(left >> 16), row + p + 16);
-      }
-      largest.see(x);
-      largest.see(y);
-      const Parts xs = split(x), ys = split(y);
-      for (int i = 0; i < 3; ++i)
-        _mm512_store_si512(out + i * kTile,
-                           _mm512_permutex2var_epi16(xs.part[i], upper, ys.part[i]));
-    }
+    split_row(out, kAStep, kTile, a + r * a_stride, k, largest);
   }
+  return largest.splits();
+}
+
+ONRUSH_VECTORS bool split_pixels(void* split_v, int64_t out_bytes, const float* a, int64_t a_stride,
+                                 int64_t pixels, int64_t k) {
+  auto* out = static_cast<char*>(split_v);
+  Largest largest;
+  for (int64_t i = 0; i < pixels; ++i)
+    split_row(reinterpret_cast<uint16_t*>(out + i * out_bytes), 3 * SplitGemm::kStep,
+              SplitGemm::kStep, a + i * a_stride, k, largest);
   return largest.splits();
 }
 
@@ -222,6 +236,51 @@ ONRUSH_AMX void multiply_16_columns(const GemmTile& tile) {
   }
 }
 
+// A register of B at a time where there are only 16 columns.
+template <bool kBothColumns>
+ONRUSH_AMX void multiply_pixel_steps(const SplitGemm::PixelRows& rows) {
+  const auto* b = static_cast<const uint16_t*>(rows.b);
+  const auto row_bytes = static_cast<size_t>(rows.row_bytes);
+  const auto load_b = [&](int part) {
+    _tile_loadd(6, b + 2 * part * kTile, kRowBytes);
+    if (kBothColumns) _tile_loadd(7, b + (2 * part + 1) * kTile, kRowBytes);
+  };
+  const auto multiply = [] {
+    _tile_dpbf16ps(0, 4, 6);
+    if (kBothColumns) _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    if (kBothColumns) _tile_dpbf16ps(3, 5, 7);
+  };
+  for (int64_t s = 0; s < rows.steps; ++s, b += kBStep) {
+    const char *upper = rows.first[0] + rows.offsets[s], *lower = rows.first[1] + rows.offsets[s];
+    const auto load_a = [&](int part) {
+      _tile_loadd(4, upper + part * int64_t{kRowBytes}, row_bytes);
+      _tile_loadd(5, lower + part * int64_t{kRowBytes}, row_bytes);
+    };
+    load_a(0), load_b(2), multiply();
+    load_b(1), multiply();
+    load_b(0), multiply();
+    load_a(1), multiply();
+    load_b(1), multiply();
+    load_a(2), load_b(0), multiply();
+  }
+}
+
+ONRUSH_AMX void multiply_pixels(const SplitGemm::PixelRows& rows, float* product) {
+  constexpr size_t kStride = SplitGemm::kCols * sizeof(float);
+  constexpr int64_t kUnit = SplitGemm::kTileRows * SplitGemm::kCols;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  if (rows.cols > 16) multiply_pixel_steps<true>(rows);
+  else multiply_pixel_steps<false>(rows);
+  _tile_stored(0, product, kStride);
+  _tile_stored(1, product + 16, kStride);
+  _tile_stored(2, product + kUnit, kStride);
+  _tile_stored(3, product + kUnit + 16, kStride);
+}
+
 ONRUSH_VECTORS void add(float* sum, const float* more, int64_t n) {
   for (int64_t i = 0; i < n; i += 16)
     _mm512_store_ps(sum + i, _mm512_add_ps(_mm512_load_ps(sum + i), _mm512_load_ps(more + i)));
@@ -260,8 +319,13 @@ ONRUSH_AMX void run(const GemmTile& tile) {
   finish_tile(tile, product, SplitGemm::kCols);
 }
 
-constexpr SplitGemm kSplit = {
-    .split_a = split_a, .split_b = split_b, .begin = amx_begin, .end = amx_end, .run = run};
+constexpr SplitGemm kSplit = {.split_a = split_a,
+                              .split_b = split_b,
+                              .split_pixels = split_pixels,
+                              .begin = amx_begin,
+                              .end = amx_end,
+                              .run = run,
+                              .multiply_pixels = multiply_pixels};
 
 }  // namespace
 

@@ -26,12 +26,28 @@ struct SplitGemm {
   // A panel [k][32] to [k / 32][part][half][16 pairs of k][16 columns][2].
   bool (*split_b)(void* split, const float* panel, int64_t k);
 
+  // The pixels of an image to [pixel][k / 32][part][32], pixels `out_bytes` apart.
+  bool (*split_pixels)(void* split, int64_t out_bytes, const float* a, int64_t a_stride,
+                       int64_t pixels, int64_t k);
+
   // As GemmKernel's, with `a` at a unit of rows and a_stride the bytes from unit to unit.
   void (*begin)();
   void (*end)();
   void (*run)(const GemmTile& tile);
+  // product[32][32] = two times 16 rows of pixels times a panel. Of a row, step s of k is at
+  // offsets[s] bytes. Columns beyond the first 16 are done if `cols` is above 16.
+  struct PixelRows {
+    const char* first[2];  // of each 16 rows
+    int64_t row_bytes;     // from row to row
+    const int64_t* offsets;
+    int64_t steps;
+    const void* b;
+    int cols;
+  };
+  void (*multiply_pixels)(const PixelRows& rows, float* product);
 
   static constexpr int64_t units(int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
+  static constexpr int64_t pixel_bytes(int64_t k) { return steps(k) * 3 * kStep * 2; }
   static constexpr int64_t steps(int64_t k) { return (k + kStep - 1) / kStep; }
   static constexpr int64_t unit_bytes(int64_t k) { return steps(k) * 3 * kTileRows * kStep * 2; }
   static constexpr int64_t panel_bytes(int64_t k) { return steps(k) * 3 * kCols * kStep * 2; }
