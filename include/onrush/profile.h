@@ -11,6 +11,7 @@ namespace onrush {
 // A piece of work that runs time by itself: a kernel of a plan, mostly.
 struct ProfiledStep {
   // "pointwise", "reduction", "window", "contraction", "concat": a kernel of that form;
+  // "attention": several of them as one;
   // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
   // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet.
   std::string kind;

@@ -66,10 +66,13 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
       ->type_name("NAME")
       ->check(check_device);
   const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
+                                                       {"tf32", Precision::tf32},
+                                                       {"fp16", Precision::fp16},
                                                        {"bf16", Precision::bf16}};
   command
       .add_option("--precision", run.session.precision,
-                  "fp32 (default), or bf16: matrix products and convolutions of f32 in bfloat16")
+                  "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a "
+                  "GPU), fp16 (GPU only) or bf16")
       ->type_name("NAME")
       ->transform(quiet(CLI::CheckedTransformer(precisions)));
   command

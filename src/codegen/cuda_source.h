@@ -61,6 +61,7 @@ struct CudaKernel {
   std::vector<LoopBuffer> buffers;  // pointer arguments, in order
   std::vector<SizeArgument> sizes;  // elements of the Sizes argument, in order
   std::vector<SizeFact> facts;
+  bool checks_indices = false;  // may set the error
   CudaSchedule schedule;
   Extent work;          // vectors, rows, columns; of a contraction: batch
   Extent reduced;       // elements of a row or column

@@ -162,6 +162,7 @@ CudaKernel Writer::finish(int threads) {
       "__grid_constant__ Sizes<{2}> s, u32* error) {{\n  typedef Sizes<{2}> S;\n{3}}}\n",
       threads, arguments, std::max<size_t>(1, sizes_.size()), body_);
   kernel.threads = threads;
+  kernel.checks_indices = body_.find("position(") != std::string::npos;
   kernel.buffers = std::move(buffers_);
   kernel.sizes = std::move(sizes_);
   kernel.facts = std::move(facts_);

@@ -99,6 +99,12 @@ TEST(CudaPlan, ComputesAttentionAsOneKernel) {
     const CudaPlan wide(schedule_of(network), Precision::tf32, kHopper);
     EXPECT_EQ(attentions(wide), 0u) << network.name;
     EXPECT_EQ(kernels_of_run(wide), kernels_of_run(narrow) + 24) << network.name;
+    // It is known by the nodes of all that it stands for.
+    for (const CudaStep& step : narrow.steps())
+      if (std::holds_alternative<Attention>(step.step.kernel)) {
+        EXPECT_EQ(step.step.profiled->kind, "attention");
+        EXPECT_GE(step.step.profiled->nodes.size(), 3u);
+      }
   }
 }
 

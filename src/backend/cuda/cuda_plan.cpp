@@ -30,12 +30,15 @@ Loops merged(Loops loops) {
 CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target)
     : schedule_(std::move(schedule)), precision_(precision), target_(target) {
   choose_storage();
-  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  std::vector<Step> prepare;
   for (const Group& group : schedule_.groups)
-    if (group.time == Time::prepare)
-      prepare_steps_.push_back(make_cuda_step(make_step(schedule_, group), sizes));
+    if (group.time == Time::prepare) prepare.push_back(make_step(schedule_, group));
+  std::vector<Step> run = fused_steps();
   const std::vector<Time> times = node_times();
-  for (Step& step : fused_steps()) {
+  // Kernels have expressions of their own: their values are there once all are made.
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  for (Step& step : prepare) prepare_steps_.push_back(make_cuda_step(std::move(step), sizes));
+  for (Step& step : run) {
     const std::vector<NodeId>& outputs = step.group->outputs;
     const bool bind = std::all_of(outputs.begin(), outputs.end(),
                                   [&](NodeId node) { return times[node.index] != Time::run; });
@@ -98,6 +101,12 @@ std::vector<Step> CudaPlan::fused_steps() const {
                              f32_math(precision_)))
       continue;
     gone[found.scores] = gone[found.softmax] = true;
+    ProfiledStep profiled{"attention", "dot+softmax+dot", {}};
+    for (const size_t part : {found.scores, found.softmax, found.values})
+      for (const std::string& node : steps[part].profiled->nodes)
+        if (std::find(profiled.nodes.begin(), profiled.nodes.end(), node) == profiled.nodes.end())
+          profiled.nodes.push_back(node);
+    steps[found.values].profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
     steps[found.values].kernel = std::move(found.attention);
   }
   std::vector<Step> left;
