@@ -17,78 +17,62 @@ int64_t divide_up(int64_t value, int64_t divisor) { return (value + divisor - 1)
 
 }  // namespace
 
-void ContractionKernel::Impl::plan_direct() {
-  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
-  if (!split || !copies || load->bounds.size() != 2 || batch != 1) return;
-  if (lhs.axes[kM].size() != 2 || lhs.axes[kK].size() != 3) return;
-  const auto extent = [&](int axis) { return lhs.kernel.axes().extent[static_cast<size_t>(axis)]; };
-  const auto along = [](const ConcreteAffine& a, int axis) {
-    return a.stride[static_cast<size_t>(axis)];
-  };
-  const int y = lhs.axes[kM][0], x = lhs.axes[kM][1];
-  const int window_y = lhs.axes[kK][0], window_x = lhs.axes[kK][1], channel = lhs.axes[kK][2];
-  const ConcreteAffine &at = load->address, &row = load->bounds[0].index,
-                       &column = load->bounds[1].index;
-  const int64_t row_step = along(row, y), row_dilation = along(row, window_y);
-  const int64_t step = along(column, x), dilation = along(column, window_x);
-  if (std::min({row_step, row_dilation, step, dilation}) <= 0 || along(at, channel) != 1) return;
-  Direct d{.channels = extent(channel),
-           .height = load->bounds[0].extent,
-           .width = load->bounds[1].extent,
-           .row_pitch = along(at, y) / row_step,
-           .pixel_pitch = along(at, x) / step,
-           .top = -row.offset,
-           .left = -column.offset,
-           .step = step};
+// The image along one spatial axis, if positions in it are those of the bound.
+std::optional<ContractionKernel::Impl::Direct::Axis> ContractionKernel::Impl::image_axis(
+    const ConcreteBound& bound, int m_axis, int k_axis) const {
+  const auto m = static_cast<size_t>(m_axis), k = static_cast<size_t>(k_axis);
+  const ConcreteAffine& address = lhs.kernel.pure_load()->address;
+  Direct::Axis axis{.size = bound.extent,
+                    .padding = -bound.index.offset,
+                    .results = lhs.kernel.axes().extent[m],
+                    .step = bound.index.stride[m],
+                    .window = lhs.kernel.axes().extent[k],
+                    .dilation = bound.index.stride[k]};
+  if (axis.step <= 0 || axis.dilation <= 0 || axis.padding < 0) return std::nullopt;
+  axis.pitch = address.stride[m] / axis.step;
   ConcreteAffine expected;
-  expected.stride[static_cast<size_t>(y)] = d.row_pitch * row_step;
-  expected.stride[static_cast<size_t>(window_y)] = d.row_pitch * row_dilation;
-  expected.stride[static_cast<size_t>(x)] = d.pixel_pitch * step;
-  expected.stride[static_cast<size_t>(window_x)] = d.pixel_pitch * dilation;
-  expected.stride[static_cast<size_t>(channel)] = 1;
-  ConcreteAffine row_only, column_only;
-  row_only.stride[static_cast<size_t>(y)] = row_step;
-  row_only.stride[static_cast<size_t>(window_y)] = row_dilation;
-  column_only.stride[static_cast<size_t>(x)] = step;
-  column_only.stride[static_cast<size_t>(window_x)] = dilation;
-  if (expected.stride != at.stride || row_only.stride != row.stride ||
-      column_only.stride != column.stride || d.top < 0 || d.left < 0)
-    return;
-  d.origin = at.offset + d.top * d.row_pitch + d.left * d.pixel_pitch;
+  expected.stride[m] = axis.step, expected.stride[k] = axis.dilation;
+  if (expected.stride != bound.index.stride || address.stride[m] != axis.pitch * axis.step ||
+      address.stride[k] != axis.pitch * axis.dilation)
+    return std::nullopt;
+  const int64_t reach = axis.step * (axis.results - 1) + axis.dilation * (axis.window - 1) + 1;
+  axis.padded = std::max(axis.padding + axis.size, reach);
+  return axis;
+}
 
-  // Worth it where a pixel is in several windows and little is added to what there is.
-  const int64_t windows = extent(window_y) * extent(window_x);
-  const int64_t steps = SplitGemm::steps(d.channels);
-  if (windows < 2 * row_step * step) return;
-  if (steps * SplitGemm::kStep * kMostPadding > d.channels * (kMostPadding + 2)) return;
-  d.padded_height = std::max(
-      d.top + d.height, row_step * (extent(y) - 1) + row_dilation * (extent(window_y) - 1) + 1);
-  d.padded_width =
-      std::max(d.left + d.width, step * (extent(x) - 1) + dilation * (extent(window_x) - 1) + 1);
-  const int64_t pixel_bytes = SplitGemm::pixel_bytes(d.channels);
-  if (d.padded_height * d.padded_width * pixel_bytes > kImageBytes) return;
-  for (int64_t i = 0; i < extent(window_y); ++i)
-    for (int64_t j = 0; j < extent(window_x); ++j)
-      for (int64_t s = 0; s < steps; ++s)
-        d.offsets.push_back((i * row_dilation * d.padded_width + j * dilation) * pixel_bytes +
-                            s * SplitGemm::pixel_bytes(1));
+// What the left operand reads, if it is windows of an image with channels innermost.
+std::optional<ContractionKernel::Impl::Direct> ContractionKernel::Impl::image() const {
+  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
+  if (!copies || load->bounds.size() != 2 || batch != 1) return std::nullopt;
+  const std::vector<int>&m_axes = lhs.axes[kM], &k_axes = lhs.axes[kK];
+  if (m_axes.size() != 2 || k_axes.size() != 3) return std::nullopt;
+  if (load->address.stride[static_cast<size_t>(k_axes[2])] != 1) return std::nullopt;
+  const auto rows = image_axis(load->bounds[0], m_axes[0], k_axes[0]);
+  const auto columns = image_axis(load->bounds[1], m_axes[1], k_axes[1]);
+  if (!rows || !columns) return std::nullopt;
+  Direct d{.rows = *rows, .columns = *columns, .channels = lhs.inner_extent(kK)};
+  d.origin = load->address.offset + rows->padding * rows->pitch + columns->padding * columns->pitch;
+  return d;
+}
 
-  // Rows of results follow each other evenly if the steps are 1: then a tile may go from one to the
-  // next, and the results between them are thrown away.
-  const int64_t width = extent(x), height = extent(y);
-  const bool joined = step == 1 && row_step == 1;
-  if (width < SplitGemm::kTileRows && !(joined && width > 8)) return;
-  const int64_t line =
-      joined ? d.padded_width : divide_up(width, SplitGemm::kTileRows) * SplitGemm::kTileRows;
-  if (line * kMostPadding > width * (kMostPadding + 1)) return;
-  for (int64_t first = 0; first < (height - 1) * line + width; first += SplitGemm::kTileRows) {
+// Rows of results follow each other evenly if the steps are 1: then a tile may go from one to the
+// next, and what lies between them is thrown away. False if too much would be.
+bool ContractionKernel::Impl::plan_tiles(Direct& d) const {
+  constexpr int64_t kRows = SplitGemm::kTileRows;
+  const int64_t width = d.columns.results, height = d.rows.results;
+  const bool joined = d.columns.step == 1 && d.rows.step == 1;
+  const int64_t line = joined ? d.columns.padded : divide_up(width, kRows) * kRows;
+  if (line * kMostPadding > width * (kMostPadding + 1)) return false;
+  for (int64_t first = 0; first < (height - 1) * line + width; first += kRows) {
     Direct::Tile tile{};
-    tile.pixel = joined ? first : first / line * row_step * d.padded_width + first % line * step;
-    for (int64_t p = first; p < first + SplitGemm::kTileRows && p / line < height;) {
+    tile.pixel =
+        joined ? first
+               : first / line * d.rows.step * d.columns.padded + first % line * d.columns.step;
+    for (int64_t p = first; p < first + kRows && p / line < height;) {
       const int64_t in_line = p % line;
-      const int64_t end = std::min(first + SplitGemm::kTileRows, p - in_line + line);
+      const int64_t end = std::min(first + kRows, p - in_line + line);
       if (in_line < width) {
-        if (tile.count == 2) return;
+        if (tile.count == std::ssize(tile.segments)) return false;
         tile.segments[tile.count++] = {static_cast<int>(p - first),
                                        static_cast<int>(std::min(end - p, width - in_line)),
                                        p / line * width + in_line};
@@ -97,6 +81,24 @@ void ContractionKernel::Impl::plan_direct() {
     }
     if (tile.count) d.tiles.push_back(tile);
   }
+  return true;
+}
+
+void ContractionKernel::Impl::plan_direct() {
+  std::optional<Direct> d = split ? image() : std::nullopt;
+  if (!d) return;
+  // Worth it where a pixel is in several windows and little is added to what there is.
+  const int64_t steps = SplitGemm::steps(d->channels);
+  if (d->rows.window * d->columns.window < 2 * d->rows.step * d->columns.step) return;
+  if (steps * SplitGemm::kStep * kMostPadding > d->channels * (kMostPadding + 2)) return;
+  const int64_t pixel_bytes = SplitGemm::pixel_bytes(d->channels);
+  if (d->rows.padded * d->columns.padded * pixel_bytes > kImageBytes || !plan_tiles(*d)) return;
+  for (int64_t y = 0; y < d->rows.window; ++y)
+    for (int64_t x = 0; x < d->columns.window; ++x)
+      for (int64_t s = 0; s < steps; ++s)
+        d->offsets.push_back((y * d->rows.dilation * d->columns.padded + x * d->columns.dilation) *
+                                 pixel_bytes +
+                             s * SplitGemm::pixel_bytes(1));
   direct = std::move(d);
 }
 
@@ -109,22 +111,22 @@ bool ContractionKernel::Impl::split_image(ThreadPool& pool, void* const* lhs_buf
       static_cast<const float*>(lhs_buffers[lhs.kernel.pure_load()->buffer]) + d.origin;
   std::atomic<bool> all_split = true;
   constexpr int64_t kRows = 4;  // in a task
-  pool.run(divide_up(d.padded_height, kRows), [&](int64_t task) {
-    for (int64_t y = task * kRows; y < std::min(d.padded_height, (task + 1) * kRows); ++y) {
-      char* row = image + y * d.padded_width * pixel_bytes;
+  pool.run(divide_up(d.rows.padded, kRows), [&](int64_t task) {
+    for (int64_t y = task * kRows; y < std::min(d.rows.padded, (task + 1) * kRows); ++y) {
+      char* row = image + y * d.columns.padded * pixel_bytes;
       const auto clear = [&](int64_t begin, int64_t end) {
         std::memset(row + begin * pixel_bytes, 0, static_cast<size_t>((end - begin) * pixel_bytes));
       };
-      if (y < d.top || y >= d.top + d.height) {
-        clear(0, d.padded_width);
+      if (y < d.rows.padding || y >= d.rows.padding + d.rows.size) {
+        clear(0, d.columns.padded);
         continue;
       }
-      clear(0, d.left);
-      if (!split->split_pixels(row + d.left * pixel_bytes, pixel_bytes,
-                               source + (y - d.top) * d.row_pitch, d.pixel_pitch, d.width,
-                               d.channels))
+      clear(0, d.columns.padding);
+      if (!split->split_pixels(row + d.columns.padding * pixel_bytes, pixel_bytes,
+                               source + (y - d.rows.padding) * d.rows.pitch, d.columns.pitch,
+                               d.columns.size, d.channels))
         all_split = false;
-      clear(d.left + d.width, d.padded_width);
+      clear(d.columns.padding + d.columns.size, d.columns.padded);
     }
   });
   return all_split;
@@ -148,7 +150,7 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* sp
   const int64_t n_first = first_column(panel), pixel_bytes = SplitGemm::pixel_bytes(d.channels);
   std::optional<Registers> r;
   if (simple) r = registers(0, 0, n_first, epilogue_buffers);
-  SplitGemm::PixelRows rows{.row_bytes = d.step * pixel_bytes,
+  SplitGemm::PixelRows rows{.row_bytes = d.columns.step * pixel_bytes,
                             .offsets = d.offsets.data(),
                             .steps = static_cast<int64_t>(d.offsets.size()),
                             .b = split_b,
@@ -187,7 +189,7 @@ bool ContractionKernel::Impl::run_direct(ThreadPool& pool, void* const* lhs_buff
                                          const char* packed, void* const* epilogue_buffers) const {
   const Direct& d = *direct;
   // Tiles read beyond the image where they end beyond the last row of results.
-  const int64_t pixels = d.padded_height * d.padded_width + SplitGemm::kTileRows * d.step;
+  const int64_t pixels = d.rows.padded * d.columns.padded + SplitGemm::kTileRows * d.columns.step;
   auto* image = static_cast<char*>(thread_scratch(
       ScratchSlot::lhs_operand, static_cast<size_t>(pixels * SplitGemm::pixel_bytes(d.channels))));
   if (!split_image(pool, lhs_buffers, image)) return false;

@@ -7,12 +7,13 @@
 namespace onrush::cpu {
 namespace {
 
-constexpr int64_t kBlockBytes = 768 * 1024;  // of the left operand, a part of L2
+constexpr int64_t kBlockBytes = 1024 * 1024;  // of the left operand, a part of L2
 // Where all panels are split beforehand and fit the rest of L2, blocks may be so small that they
 // are still in L1 when they are read; else panels are split for each block of kSplitRows rows.
 constexpr int64_t kSplitPanelsBytes = 1280 * 1024;
 constexpr int64_t kSmallBlockBytes = 32 * 1024, kSmallBlockRows = 64;
 constexpr int64_t kSplitRows = 256;
+constexpr int64_t kMostChunkSteps = 64;  // of k: the panel is in L2 as well
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kTaskProducts = 128 * 1024;  // at least, in a task: some microseconds
 constexpr int64_t kFewRows = 8;    // that the vector units multiply sooner than a unit of SplitGemm
@@ -228,8 +229,10 @@ void ContractionKernel::Impl::run_block(const Block& block, const Panels& all, i
   if (block.split) {
     split_scope.emplace(*split);
     const int64_t fitting = kBlockBytes / (SplitGemm::units(block.rows) * SplitGemm::unit_bytes(1));
-    const int64_t chunk = std::max<int64_t>(8, fitting) * SplitGemm::kStep;
-    if (chunk < k)
+    const int64_t chunks =
+        divide_up(SplitGemm::steps(k), std::clamp<int64_t>(fitting, 8, kMostChunkSteps));
+    const int64_t chunk = divide_up(SplitGemm::steps(k), chunks) * SplitGemm::kStep;
+    if (chunks > 1)
       return run_in_chunks(block, all, panel_first, panel_last, chunk, epilogue_buffers);
   }
   for (int64_t panel = panel_first; panel < panel_last; ++panel)

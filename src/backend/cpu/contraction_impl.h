@@ -72,11 +72,15 @@ struct ContractionKernel::Impl {
   // A convolution that reads the image itself, split once: where windows overlap, no window is
   // copied. Every 16 pixels of results that lie at even distances in the image are rows of a tile.
   struct Direct {
-    int64_t channels, height, width;         // of the image
-    int64_t origin, row_pitch, pixel_pitch;  // floats: of its first pixel, from row to row ...
-    int64_t top, left;                       // padding
-    int64_t padded_height, padded_width;
-    int64_t step;                  // pixels of the image from result to result
+    struct Axis {
+      int64_t size, padding, padded;  // of the image; zeros before it; with those before and after
+      int64_t pitch;                  // floats from one row, or pixel, to the next
+      int64_t results, step;          // step: from one result's window to the next one's
+      int64_t window, dilation;
+    };
+    Axis rows, columns;
+    int64_t channels;
+    int64_t origin;                // floats: of the image's first pixel
     std::vector<int64_t> offsets;  // bytes, by step of k
     struct Segment {
       int row, rows;  // of the tile
@@ -178,6 +182,9 @@ struct ContractionKernel::Impl {
   int columns(int64_t panel) const {
     return static_cast<int>(std::min<int64_t>(gemm.cols, n - first_column(panel)));
   }
+  std::optional<Direct::Axis> image_axis(const ConcreteBound& bound, int m_axis, int k_axis) const;
+  std::optional<Direct> image() const;
+  bool plan_tiles(Direct& d) const;
   void plan_direct();
   bool split_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
   bool split_taps(char* split_b, const char* packed, int64_t panel) const;

@@ -234,12 +234,11 @@ bool ContractionKernel::Impl::fill_block(const Block& block, int64_t begin, int6
     return split->split_a(block.split + begin / SplitGemm::kTileRows * SplitGemm::unit_bytes(k),
                           source, block.source_stride, rows, k);
   if (gemm.operand == DType::f32) return true;
-  const StoreKernel store = store_kernel(gemm.operand);
   auto* operand = static_cast<char*>(block.operand);
   const int64_t operand_bits = bits(gemm.operand);
   for (int64_t r = begin; r < end; ++r) {
     char* out = operand + r * block.row_bytes;
-    store(out, 0, 1, block.source + r * block.source_stride, static_cast<size_t>(k));
+    gemm.round_a(out, block.source + r * block.source_stride, k);
     std::memset(out + k * operand_bits / 8, 0,
                 static_cast<size_t>((gemm.padded_k(k) - k) * operand_bits / 8));
   }

@@ -34,10 +34,15 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
       prepared_[i] = constant->tensor;
       shared_->weights.retain(constant->tensor);
     }
-  for (const Group& group : schedule_.groups)
-    if (group.time == Time::run) steps_.push_back(make_step(schedule_, group));
-    else
-      for (NodeId output : group.outputs) prepare_groups_[output.index] = &group;
+  for (const Group& group : schedule_.groups) {
+    Step step = make_step(schedule_, group);
+    if (group.time == Time::run) {
+      steps_.push_back(std::move(step));
+      continue;
+    }
+    for (NodeId output : group.outputs) prepare_step_of_[output.index] = prepare_steps_.size();
+    prepare_steps_.push_back(std::move(step));
+  }
   // Kernels have expressions of their own: their values are there once all are made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
@@ -61,31 +66,31 @@ const Tensor& CpuExecutable::prepare(NodeId node, const SizeTable& sizes,
   Tensor& value = prepared_[node.index];
   if (value) return value;
   if ((value = shared_->weights.find(keys_[node.index]))) return value;
-  const Group& group = *prepare_groups_.at(node.index);
-  const Step step = make_step(schedule_, group);
+  const Step& step = prepare_steps_[prepare_step_of_.at(node.index)];
+  const std::vector<NodeId>& outputs = step.group->outputs;
   std::vector<NodeId> operands;
-  for (NodeId node : memory_of(graph(), step))
-    if (is_known(node) && std::ranges::find(group.outputs, node) == group.outputs.end())
-      operands.push_back(node);
+  for (NodeId read : memory_of(graph(), step))
+    if (is_known(read) && std::ranges::find(outputs, read) == outputs.end())
+      operands.push_back(read);
   for (NodeId operand : operands) prepare(operand, sizes, made);
   const std::vector<Tensor> results = run_once(*this, step, sizes);
-  for (size_t i = 0; i < group.outputs.size(); ++i) {
-    Tensor& output = prepared_[group.outputs[i].index];
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Tensor& output = prepared_[outputs[i].index];
     if (output) continue;
     output = results[i];
-    made.push_back(group.outputs[i]);
+    made.push_back(outputs[i]);
   }
   for (NodeId operand : operands) release_pages(prepared_[operand.index]);
   return value;
 }
 
 bool CpuExecutable::is_known(NodeId node) const {
-  return graph()[node].op == Op::constant || prepare_groups_.contains(node.index);
+  return graph()[node].op == Op::constant || prepare_step_of_.contains(node.index);
 }
 
 // Keeps a prepared value for the session; other values are as they are.
 void CpuExecutable::keep(NodeId node, const SizeTable& sizes) {
-  if (!prepare_groups_.contains(node.index)) return;
+  if (!prepare_step_of_.contains(node.index)) return;
   const std::string& key = keys_[node.index];
   internal_check(!key.empty(), "a prepared value has a key");
   std::vector<NodeId> made;

@@ -50,8 +50,9 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
-  std::map<uint32_t, const Group*> prepare_groups_;  // by result: Time::prepare
-  std::vector<Tensor> prepared_;  // by node: constants, and what prepare groups gave
+  std::vector<Step> prepare_steps_;             // Time::prepare
+  std::map<uint32_t, size_t> prepare_step_of_;  // by result
+  std::vector<Tensor> prepared_;                // by node: constants, and what prepare groups gave
   std::vector<Step> steps_;
   std::vector<Tensor> packed_;
 };

@@ -58,6 +58,9 @@ struct GemmKernel {
   void (*end)();
   void (*run)(const GemmTile& tile);
 
+  // Writes n elements of a row of A as `operand`, rounded to nearest even; null for f32.
+  void (*round_a)(void* out, const float* a, int64_t n);
+
   // Writes the panel of columns 0 .. n-1 of B, n <= cols: element (p, j) is
   // b[p * k_stride + j * n_stride] for p < k. Rows up to padded_k(k) and columns up to `cols`
   // become zero. `dtype` is that of b (f32, bf16, f16 or whatever load_kernel reads as f32); it is

@@ -21,6 +21,20 @@ void pack(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_s
                   n);
 }
 
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) void round_a(void* out_v, const float* a,
+                                                                    int64_t n) {
+  auto* out = static_cast<uint16_t*>(out_v);
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    _mm512_storeu_si512(
+        out + i, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(a + i)));
+  if (i == n) return;
+  const uint32_t rest = (uint32_t{1} << (n - i)) - 1;
+  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest), a + i);
+  const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest >> 16), a + i + 16);
+  _mm512_mask_storeu_epi16(out + i, rest, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
 // ---- AMX: a tile register is 16 rows of 64 bytes. C takes 2 x 2 registers (0 to 3), A two (4 and
 // 5: 16 rows x 32 of k), B two (6 and 7: 16 pairs of k x 16 columns).
 
@@ -170,6 +184,7 @@ constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
                              .begin = amx_begin,
                              .end = amx_end,
                              .run = amx_run,
+                             .round_a = round_a,
                              .pack_b = pack<kTileK>};
 
 constexpr GemmKernel kDot = {.name = "bf16 avx512_bf16 14x32",
@@ -181,6 +196,7 @@ constexpr GemmKernel kDot = {.name = "bf16 avx512_bf16 14x32",
                              .begin = [] {},
                              .end = [] {},
                              .run = dot_run,
+                             .round_a = round_a,
                              .pack_b = pack<2>};
 
 }  // namespace

@@ -127,6 +127,7 @@ GemmKernel kernel() {
           .begin = [] {},
           .end = [] {},
           .run = run,
+          .round_a = nullptr,
           .pack_b = pack};
 }
 
