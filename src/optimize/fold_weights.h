@@ -6,7 +6,7 @@
 //     apart, and through slices and concats where c is one number
 //   - conv(x * c, w), dot(x * c, w): w * c
 //   - (x + b) + d: x + (b + d)
-//   - a number that scales dot(a, b): into what computes a or b, else onto the smaller of the two
+//   - a number that scales dot(a, b): into what computes a or b, else it stays behind the product
 //
 // A weight that somebody else uses as well is left alone; so is a scaled value that is used twice.
 #pragma once

@@ -74,12 +74,13 @@ inline void expect_output(const std::vector<std::string>& arguments,
   for (const std::string& part : parts) expect_text(result.out, part);
 }
 
-// An error with this exit code whose message, on standard error, has all of this.
+// An error with this exit code whose message, a line on standard error, has all of this. (A
+// sanitizer may warn before it.)
 inline void expect_failure(int exit_code, const std::vector<std::string>& arguments,
                            const std::vector<std::string>& parts) {
   const Result result = onrush(arguments);
   EXPECT_EQ(result.exit_code, exit_code) << result.out << result.err;
-  EXPECT_EQ(result.err.rfind("onrush: ", 0), 0u) << result.err;
+  expect_text("\n" + result.err, "\nonrush: ");
   for (const std::string& part : parts) expect_text(result.err, part);
 }
 

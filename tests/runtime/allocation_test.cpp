@@ -22,6 +22,10 @@ void* allocate(size_t bytes) {
 }  // namespace
 
 void* operator new(size_t bytes) { return allocate(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(bytes);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 extern "C" void* aligned_alloc(size_t alignment, size_t bytes) noexcept {

@@ -121,6 +121,29 @@ TEST_P(Sessions, ServeSizesComputedInFloatsFromOnePlan) {
   EXPECT_EQ(s.impl().main_scope().plans().size(), 1u);
 }
 
+// Keys that grow by one row a step, from none on; a step reads all of them.
+TEST_P(Sessions, DecodeWithAGrowingCacheFromOnePlan) {
+  const Session s = session(
+      typed_graph(
+          {info("past", DType::f32, {fixed(1), any("past"), fixed(2)}),
+           info("x", DType::f32, {fixed(1), any("new"), fixed(2)})},
+          {node("Concat", {"past", "x"}, {"keys"}, {attribute("axis", int64_t{1})}),
+           node("Transpose", {"keys"}, {"t"}, {attribute("perm", std::vector<int64_t>{0, 2, 1})}),
+           node("MatMul", {"x", "t"}, {"scores"}), node("Softmax", {"scores"}, {"p"}),
+           node("MatMul", {"p", "keys"}, {"y"})},
+          {"y", "keys"}),
+      options());
+  Tensor keys(DType::f32, {1, 0, 2});
+  for (int64_t step = 1; step <= 64; ++step) {
+    const auto out = s.run({{"past", keys}, {"x", floats({1, 1, 2}, {1, -1})}});
+    EXPECT_EQ(out[0].tensor().shape(), (Shape{1, 1, 2}));
+    EXPECT_NEAR(to_floats(out[0])[0], 1, 1e-6);
+    keys = out[1].tensor();
+    ASSERT_EQ(keys.shape(), (Shape{1, step, 2}));
+  }
+  EXPECT_LE(s.impl().main_scope().plans().size(), 2u);
+}
+
 TEST_P(Sessions, FollowAConditionThatDataDecides) {
   const Graph then_branch = graph({}, {node("Neg", {"x"}, {"t"})}, {"t"});
   const Graph else_branch = graph({}, {node("Identity", {"x"}, {"e"})}, {"e"});
