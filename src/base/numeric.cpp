@@ -1,6 +1,7 @@
 #include "base/numeric.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/check.h"
@@ -89,13 +90,16 @@ int64_t sign_extend(uint64_t raw, int width) {
   return static_cast<int64_t>((raw ^ top) - top);
 }
 
+// Weights that lie in a file need not be aligned.
 template <class T>
-const T& at(const void* data, int64_t index) {
-  return static_cast<const T*>(data)[index];
+T at(const void* data, int64_t index) {
+  T value;
+  std::memcpy(&value, static_cast<const char*>(data) + index * int64_t{sizeof(T)}, sizeof(T));
+  return value;
 }
 template <class T>
 void put(void* data, int64_t index, T value) {
-  static_cast<T*>(data)[index] = value;
+  std::memcpy(static_cast<char*>(data) + index * int64_t{sizeof(T)}, &value, sizeof(T));
 }
 
 // C++ leaves out-of-range float to integer conversion undefined; ours truncates and wraps like
