@@ -5,34 +5,17 @@
 #include "codegen/cuda_operand.h"
 #include "codegen/cuda_source.h"
 #include "codegen/cuda_writer.h"
-#include "codegen/merge_axes.h"
 
 namespace onrush {
 namespace {
 
 using Part = CudaContraction::Part;
-using Kinds = std::vector<int>;
 
 constexpr int64_t kMostElements = 128;  // of a query and of a value: they stay in registers
 
-Kinds kinds_of(const Contraction& c) {
-  Kinds kinds;
-  kinds.insert(kinds.end(), static_cast<size_t>(c.batch_axes), CudaContraction::batch);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.m_axes), CudaContraction::m);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.n_axes), CudaContraction::n);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.k_axes), CudaContraction::k);
-  return kinds;
-}
-
-Part merged(const Loops& loops, const Kinds& kinds) {
-  Part part{loops, {}};
-  part.kinds = merge_axes(part.loops, kinds);
-  return part;
-}
-
 // The constant product of the extents of a kind of axes; 0 if it is not constant.
 int64_t elements(const Contraction& c, int kind) {
-  const Kinds kinds = kinds_of(c);
+  const std::vector<int> kinds = kinds_of(c);
   int64_t product = 1;
   for (size_t i = 0; i < kinds.size(); ++i) {
     if (kinds[i] != kind) continue;
@@ -45,13 +28,6 @@ int64_t elements(const Contraction& c, int kind) {
 
 int padded(int64_t elements) {
   return std::max(16, static_cast<int>(std::bit_ceil(static_cast<uint64_t>(elements))));
-}
-
-ContractionMath math_of(const Contraction& c, ContractionMath f32_math) {
-  if (c.accumulator != DType::f32 || c.operand != c.rhs_operand) return ContractionMath::scalar;
-  if (c.operand == DType::f16) return ContractionMath::f16;
-  if (c.operand == DType::bf16) return ContractionMath::bf16;
-  return c.operand == DType::f32 ? f32_math : ContractionMath::scalar;
 }
 
 }  // namespace

@@ -13,35 +13,11 @@ namespace {
 
 using Part = CudaContraction::Part;
 
-std::vector<int> kinds_of(const Contraction& c) {
-  std::vector<int> kinds;
-  kinds.insert(kinds.end(), static_cast<size_t>(c.batch_axes), CudaContraction::batch);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.m_axes), CudaContraction::m);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.n_axes), CudaContraction::n);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.k_axes), CudaContraction::k);
-  return kinds;
-}
-
-Part merged(const Loops& loops, const std::vector<int>& kinds) {
-  Part part{loops, {}};
-  part.kinds = merge_axes(part.loops, kinds);
-  return part;
-}
-
 // The dtype of the compute type of a dtype.
 DType compute_dtype(DType dtype) {
   if (dtype == DType::f64 || dtype == DType::u64) return dtype;
   if (is_float(dtype)) return DType::f32;
   return dtype == DType::i64 || dtype == DType::u32 ? DType::i64 : DType::i32;
-}
-
-ContractionMath math_of(const Contraction& c, ContractionMath f32_math) {
-  if (c.accumulator == DType::f32 && c.operand == c.rhs_operand) {
-    if (c.operand == DType::f16) return ContractionMath::f16;
-    if (c.operand == DType::bf16) return ContractionMath::bf16;
-    if (c.operand == DType::f32) return f32_math;
-  }
-  return ContractionMath::scalar;
 }
 
 DType factor_of(ContractionMath math, DType sum) {

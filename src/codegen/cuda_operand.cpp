@@ -2,7 +2,33 @@
 
 #include <algorithm>
 
+#include "codegen/merge_axes.h"
+
 namespace onrush {
+
+std::vector<int> kinds_of(const Contraction& c) {
+  std::vector<int> kinds;
+  kinds.insert(kinds.end(), static_cast<size_t>(c.batch_axes), CudaContraction::batch);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.m_axes), CudaContraction::m);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.n_axes), CudaContraction::n);
+  kinds.insert(kinds.end(), static_cast<size_t>(c.k_axes), CudaContraction::k);
+  return kinds;
+}
+
+CudaContraction::Part merged(const Loops& loops, const std::vector<int>& kinds) {
+  CudaContraction::Part part{loops, {}};
+  part.kinds = merge_axes(part.loops, kinds);
+  return part;
+}
+
+ContractionMath math_of(const Contraction& c, ContractionMath f32_math) {
+  if (c.accumulator == DType::f32 && c.operand == c.rhs_operand) {
+    if (c.operand == DType::f16) return ContractionMath::f16;
+    if (c.operand == DType::bf16) return ContractionMath::bf16;
+    if (c.operand == DType::f32) return f32_math;
+  }
+  return ContractionMath::scalar;
+}
 
 std::vector<int> axes_of(const CudaContraction::Part& part, int kind) {
   std::vector<int> axes;

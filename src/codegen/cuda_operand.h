@@ -9,6 +9,13 @@
 
 namespace onrush {
 
+// The kind of each axis that the three Loops of a contraction share.
+std::vector<int> kinds_of(const Contraction& contraction);
+// Loops of a contraction with merged axes.
+CudaContraction::Part merged(const Loops& loops, const std::vector<int>& kinds);
+// How its factors are multiplied, where those of type f32 are by `f32_math`.
+ContractionMath math_of(const Contraction& contraction, ContractionMath f32_math);
+
 std::vector<int> axes_of(const CudaContraction::Part& part, int kind);
 Extent extent_of(const CudaContraction::Part& part, int kind);
 

@@ -28,6 +28,12 @@ Affine operator*(const Affine& a, Dim scale) {
   return result;
 }
 
+Dim stride_of(const Affine& affine, int axis) {
+  for (const auto& [a, stride] : affine.terms)
+    if (a == axis) return stride;
+  return 0;
+}
+
 namespace {
 
 std::string text(const Affine& a) {

@@ -32,6 +32,7 @@ struct Affine {
 };
 Affine operator+(const Affine& a, const Affine& b);
 Affine operator*(const Affine& a, Dim scale);
+Dim stride_of(const Affine& affine, int axis);  // 0 if it does not depend on the axis
 
 // 0 <= index < extent
 struct Bound {

@@ -20,12 +20,6 @@ void for_each_affine(AnyLoops& loops, const Visit& visit) {
   for (auto& store : loops.stores) visit(store.address);
 }
 
-Dim stride_of(const Affine& affine, int axis) {
-  for (const auto& [a, stride] : affine.terms)
-    if (a == axis) return stride;
-  return 0;
-}
-
 bool mergeable(const Loops& loops, int outer) {
   const Dim extent = loops.axes[static_cast<size_t>(outer) + 1].extent;
   bool all = true;

@@ -4,22 +4,10 @@
 #include <map>
 #include <optional>
 
+#include "codegen/coordinates.h"
+
 namespace onrush {
 namespace {
-
-Dim stride_of(const Affine& affine, int axis) {
-  for (const auto& [a, stride] : affine.terms)
-    if (a == axis) return stride;
-  return 0;
-}
-
-bool same_affine(const Affine& a, const Affine& b) {
-  return same(a.offset, b.offset) && std::equal(a.terms.begin(), a.terms.end(), b.terms.begin(),
-                                                b.terms.end(), [](const auto& x, const auto& y) {
-                                                  return x.first == y.first &&
-                                                         same(x.second, y.second);
-                                                });
-}
 
 // Whether value `id` is `op` of the given values.
 bool is_op(const Loops& loops, ValueId id, Op op, std::vector<ValueId> operands) {
@@ -58,7 +46,7 @@ std::optional<Softmax> match_softmax(const Step& step) {
   }
   const Store& store = l.stores[0];
   if (store.value != static_cast<ValueId>(l.body.size()) - 1) return std::nullopt;
-  if (!same_affine(store.address, load->address)) return std::nullopt;
+  if (!same(store.address, load->address)) return std::nullopt;
   // The rows are along the last axis only.
   for (size_t i = 0; i < l.axes.size(); ++i)
     if (l.axes[i].reduce != (i + 1 == l.axes.size())) return std::nullopt;

@@ -18,7 +18,6 @@ constexpr size_t kVectorBytes = 16;               // kernels read and write piec
 constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-CUdeviceptr device_address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 
 // A kernel at concrete sizes.
 struct BoundKernel {

@@ -11,7 +11,6 @@ namespace {
 constexpr size_t kPrograms = 16;  // compiled in parallel
 
 void* host_address(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
-CUdeviceptr device_address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 
 std::vector<Header> headers() {
   std::vector<Header> result;

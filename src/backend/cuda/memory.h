@@ -16,6 +16,10 @@ struct MemoryUse {
 };
 MemoryUse memory_use();  // of the current context's device, by all processes
 
+inline CUdeviceptr device_address(const void* pointer) {
+  return reinterpret_cast<CUdeviceptr>(pointer);
+}
+
 // Memory of the context's device, 256-byte aligned, uninitialised. May be of 0 bytes.
 class DeviceBuffer {
  public:
