@@ -14,6 +14,8 @@ struct ProfiledStep {
   // "attention": several of them as one;
   // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
   // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet.
+  // On a GPU also "copy": of inputs and outputs; "launch": the host hands kernels to the driver;
+  // "wait": the host waits for the device, which is idle or not yet heard of.
   std::string kind;
   std::string name;                // its primitives, as in "dot+add+max"
   std::vector<std::string> nodes;  // the ONNX nodes that it computes
@@ -26,11 +28,16 @@ struct ProfileEvent {
 };
 
 // What one run did. Events are in order and do not overlap; what they leave of the duration is
-// spent between steps: checking inputs, finding the plan, passing on outputs.
+// spent between steps: checking inputs, finding the plan, passing on outputs. Work of a GPU goes
+// before that of the host at the same time, and a kernel that starts while the one ahead ends
+// counts from that end on.
 struct RunProfile {
   int64_t start_ns = 0;  // of std::chrono::steady_clock
   int64_t duration_ns = 0;
   std::vector<ProfileEvent> events;
+  // What timed the work of a GPU: "CUPTI"; "events", each of which keeps the kernels on both of its
+  // sides from overlapping; empty if none did any.
+  std::string device_clock;
 };
 
 }  // namespace onrush

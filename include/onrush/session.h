@@ -63,8 +63,15 @@ struct RunOptions {
   std::function<bool()> interrupted;
   // Outputs written into the caller's memory: dtype and shape must be the result's.
   std::map<std::string, Tensor> outputs;
-  // If set: receives what the run did and when. Steps on the GPU are not told apart yet.
+  // If set: receives what the run did and when.
   RunProfile* profile = nullptr;
+  // Of a session on a GPU: the CUstream (cudaStream_t) of the session's device on which to run,
+  // after the work it has already; null: a stream of the session's, which the run waits for. The
+  // run returns without waiting if all outputs are in the caller's memory on the device, and then
+  //  - an index that is out of range is reported by a later run of the session;
+  //  - the stream may be capturing: the graph it becomes may be launched as often as wanted, one
+  //    launch at a time, for as long as the session and the inputs' and outputs' memory live.
+  void* stream = nullptr;
 };
 
 using NamedValues = std::map<std::string, Value>;

@@ -10,11 +10,12 @@ int64_t now_ns() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void RunState::begin(const std::atomic<bool>* cancel, const std::function<bool()>* interrupted,
-                     RunProfile* run_profile) {
-  cancel_ = cancel;
-  interrupted_ = interrupted;
-  profile = run_profile;
+void RunState::begin(const RunOptions& options, Profiler* run_profiler) {
+  cancel_ = options.cancel;
+  interrupted_ = options.interrupted ? &options.interrupted : nullptr;
+  profile = options.profile;
+  profiler = run_profiler;
+  stream = options.stream;
   checks_ = 0;
   next_question_ns_ = 0;
 }

@@ -10,21 +10,31 @@
 
 #include "ir/graph.h"
 #include <onrush/profile.h>
+#include <onrush/session.h>
 #include <onrush/tensor.h>
 
 namespace onrush {
+
+// Watches a device while a run is profiled.
+class Profiler {
+ public:
+  virtual ~Profiler() = default;
+  // Once, after the run: adds what the device did.
+  virtual void finish(RunProfile& profile) = 0;
+};
 
 // What one run may use; belongs to one thread at a time. Kept for further runs, it saves them the
 // allocations.
 struct RunState {
   RunProfile* profile = nullptr;  // null: nobody wants to know
+  Profiler* profiler = nullptr;   // the backend's; null if it has none or nobody wants to know
+  void* stream = nullptr;         // see RunOptions
   // Of the segment at hand.
   std::vector<Tensor> inputs, outputs;
   std::vector<int64_t> sizes;
 
-  // Another run begins; each of these may be null, see RunOptions.
-  void begin(const std::atomic<bool>* cancel, const std::function<bool()>* interrupted,
-             RunProfile* profile);
+  // Another run begins; the options outlive it.
+  void begin(const RunOptions& options, Profiler* profiler);
   // Throws Error{cancelled} if the caller asked to stop. Steps call it between pieces of work.
   void check_cancelled();
 
@@ -81,6 +91,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::shared_ptr<const Executable> compile(Graph graph) = 0;
+  // For one run, on the thread that runs; null where the host's clock sees all.
+  virtual std::unique_ptr<Profiler> profiler() { return nullptr; }
 };
 
 }  // namespace onrush

@@ -96,6 +96,7 @@ Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(s
   onnx::inline_functions(model_);
   check_operators(model_);
   backend_ = make_backend(options);
+  on_gpu_ = options.device.starts_with("cuda");
   shared_.model = &model_;
   shared_.backend = backend_.get();
   for (const auto& initializer : model_.graph.initializers)
@@ -173,6 +174,8 @@ void deliver(const std::string& output, Value& result, const Tensor& given) {
 
 void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> outputs,
                         const RunOptions& options, std::vector<Value>& results) {
+  // Starts before the clock does.
+  const std::unique_ptr<Profiler> profiler = options.profile ? backend_->profiler() : nullptr;
   const int64_t start = options.profile ? now_ns() : 0;
   const ContextOfRun context(*this);
   Environment& environment = context->environment;
@@ -189,8 +192,9 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
     if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
            names(arguments_.outputs));
-  context->state.begin(options.cancel, options.interrupted ? &options.interrupted : nullptr,
-                       options.profile);
+  if (options.stream && !on_gpu_)
+    fail(ErrorCode::invalid_argument, "a stream was given, but the session does not run on a GPU");
+  context->state.begin(options, profiler.get());
   main_->run(context->state, environment, options.outputs);
   const auto collect = [&](const std::string& name, Value& result) {
     const Value* value = environment.find(name);
@@ -206,6 +210,7 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
   if (options.profile) {
     options.profile->start_ns = start;
     options.profile->duration_ns = now_ns() - start;
+    if (profiler) profiler->finish(*options.profile);
   }
 }
 

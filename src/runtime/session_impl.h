@@ -39,6 +39,7 @@ class Session::Impl {
 
   onnx::Model model_;
   std::unique_ptr<Backend> backend_;
+  bool on_gpu_ = false;
   ScopeShared shared_;
   std::unique_ptr<Scope> main_;
   Environment constants_;

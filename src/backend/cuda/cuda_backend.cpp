@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_backend.h"
 
 #include "backend/cuda/cuda_executable.h"
+#include "backend/cuda/cuda_profiler.h"
 #include "fuse/fuse.h"
 #include "optimize/pipeline.h"
 
@@ -17,6 +18,11 @@ class CudaBackend final : public Backend {
   std::shared_ptr<const Executable> compile(Graph graph) override {
     if (options_.optimize) graph = optimize(graph);
     return std::make_shared<cuda::CudaExecutable>(fuse(std::move(graph)), shared_);
+  }
+
+  std::unique_ptr<Profiler> profiler() override {
+    const cuda::ContextScope scope(*shared_->context);
+    return std::make_unique<cuda::CudaProfiler>(shared_->context);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "backend/cuda/cuda_profiler.h"
 #include "backend/cuda/graph.h"
 #include "base/check.h"
 #include "reference/evaluate.h"
@@ -16,6 +17,7 @@ constexpr int64_t kLargestNarrowIndex = INT32_MAX;
 constexpr size_t kAlignment = 256;
 constexpr size_t kVectorBytes = 16;               // kernels read and write pieces of that
 constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
+constexpr size_t kSmallOutput = 64 << 10;  // bytes, up to which a copy on the host is nothing
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -41,21 +43,50 @@ struct Recording {
   GraphExec graph;
   std::vector<CUgraphNode> nodes;  // by kernel
   Addresses addresses;
+  bool traced;  // made while CUPTI listened, which sees the kernels of no other
 };
 
 // The memory of one run, reused by later ones.
 struct Frame {
   Frame(const ContextPtr& context, size_t bytes, size_t host_bytes)
-      : stream(context),
+      : own(context),
+        stream(Stream::borrow(context, own.handle())),
         memory(context, bytes),
         error(context, sizeof(uint32_t)),
-        host(context, host_bytes + kAlignment) {}
-  Stream stream;
-  DeviceBuffer memory;  // arena, then inputs, outputs and results of host steps
-  DeviceBuffer error;
-  PinnedBuffer host;  // inputs and outputs on their way, then the error
+        host(context, host_bytes + kAlignment),
+        done(context) {
+    fill(error.pointer(), std::byte{0}, sizeof(uint32_t), own);
+    own.synchronize();
+    host_error() = 0;
+  }
+  uint32_t& host_error() {
+    return *reinterpret_cast<uint32_t*>(host.data() + host.bytes() - kAlignment);
+  }
+
+  Stream own;
+  Stream stream;         // of the latest run: its own or the caller's
+  DeviceBuffer memory;   // arena, then inputs, outputs and results of host steps
+  DeviceBuffer error;    // 0, or an index was out of range
+  PinnedBuffer host;     // inputs and small outputs on their way, then the error
+  Event done;            // of the latest run
+  bool pending = false;  // nobody has waited for it
+  bool staged = false;   // it read inputs from `host`
   int runs = 0;
   std::optional<Recording> recording;
+};
+
+// Lets this thread allocate and compile while one of its streams captures, which CUDA forbids where
+// a capture might swallow it: nothing here does that on the caller's stream.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { exchange(); }
+  ~RelaxedCapture() { exchange(); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  void exchange() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
 };
 
 class CudaBinding final : public Binding {
@@ -83,6 +114,7 @@ class CudaBinding final : public Binding {
     std::span<const Tensor> inputs;
     Addresses addresses;
     std::vector<Tensor> host_results;  // of host steps
+    CudaProfiler* profiler = nullptr;  // null: nobody wants to know
   };
 
   const Graph& graph() const { return executable_.graph(); }
@@ -107,11 +139,18 @@ class CudaBinding final : public Binding {
                       const Use& use) const;
   void execute(const BoundStep& step, Frame& frame, Values& values, bool& after_kernel) const;
   void execute_host(NodeId id, Frame& frame, Values& values) const;
+  void launch_all(RunState& state, Frame& frame, Values& values) const;
   void replay(Frame& frame, Values& values) const;
-  void record(Frame& frame, Values& values) const;
+  void record(Frame& frame, Values& values, bool traced) const;
   Tensor host_value(NodeId node, const Frame& frame, const Values& values) const;
+  bool on_device(NodeId node) const;
+  bool needs_waiting(const RunState& state, std::span<const Tensor> outputs) const;
+  void send_outputs(Frame& frame, const Values& values, std::span<Tensor> outputs) const;
   void finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const;
-  std::unique_ptr<Frame> take_frame() const;
+  [[noreturn]] void report_index(std::unique_ptr<Frame> frame) const;
+  void check_capture(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const;
+  std::unique_ptr<Frame> take_frame(const RunState& state, bool capturing) const;
+  std::unique_ptr<Frame> take_idle(CUstream stream, bool capturing) const;
 
   std::shared_ptr<const CudaExecutable> owner_;
   const CudaExecutable& executable_;
@@ -129,6 +168,7 @@ class CudaBinding final : public Binding {
   bool checks_indices_ = false;  // kernels may find an index out of range
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> idle_;
+  mutable std::vector<std::unique_ptr<Frame>> captured_;  // what graphs of the caller's work in
 };
 
 bool CudaBinding::known_size(NodeId node) const {
@@ -187,7 +227,8 @@ void CudaBinding::lay_out_memory() {
   for (const GraphOutput& output : graph().outputs) {
     const bool written = places_[output.node.index].kind == Place::Kind::output;
     output_offsets_.push_back(take(frame_bytes_, written ? bytes(output.node) : 0));
-    host_output_offsets_.push_back(take(host_bytes_, bytes(output.node)));
+    const bool small = bytes(output.node) <= kSmallOutput;
+    host_output_offsets_.push_back(take(host_bytes_, small ? bytes(output.node) : 0));
   }
   result_offsets_.resize(static_cast<size_t>(results_));
   for (uint32_t i = 0; i < places_.size(); ++i)
@@ -278,21 +319,25 @@ CUdeviceptr CudaBinding::address(NodeId node, const Frame& frame, const Values& 
 // memory, in pieces so that the two copies overlap.
 void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
   constexpr size_t kPiece = size_t{1} << 20;
+  frame.staged = false;
   for (size_t i = 0; i < values.inputs.size(); ++i) {
     const Tensor& input = values.inputs[i];
     const size_t bytes = input_bytes(i);
     if (!bytes) continue;
     if (input.device().kind == Device::Kind::cuda) {
-      if (values.addresses[i] != device_address(input.data()))
-        copy_on_device(values.addresses[i], device_address(input.data()), bytes, frame.stream);
+      if (values.addresses[i] == device_address(input.data())) continue;
+      copy_on_device(values.addresses[i], device_address(input.data()), bytes, frame.stream);
+      if (values.profiler) values.profiler->copied(frame.stream);
       continue;
     }
+    frame.staged = true;
     std::byte* staging = frame.host.data() + host_input_offsets_[i];
     const auto* source = static_cast<const std::byte*>(input.data());
     for (size_t at = 0; at < bytes; at += kPiece) {
       const size_t piece = std::min(kPiece, bytes - at);
       std::memcpy(staging + at, source + at, piece);
       copy_to_device(values.addresses[i] + at, staging + at, piece, frame.stream);
+      if (values.profiler) values.profiler->copied(frame.stream);
     }
   }
 }
@@ -309,8 +354,10 @@ Tensor CudaBinding::host_value(NodeId node, const Frame& frame, const Values& va
     if (input.device().kind == Device::Kind::cpu) return input;
   }
   Tensor result(type(node).dtype, shape(node));
-  if (result.count())
+  if (result.count()) {
     copy_to_host(result.data(), address(node, frame, values), result.bytes(), frame.stream);
+    if (values.profiler) values.profiler->copied(frame.stream);
+  }
   frame.stream.synchronize();
   return result;
 }
@@ -326,9 +373,10 @@ void CudaBinding::execute_host(NodeId id, Frame& frame, Values& values) const {
     const size_t part = output == id ? 0 : static_cast<size_t>(graph()[output].as<GetAttr>().index);
     const auto index = static_cast<size_t>(places_[output.index].index);
     values.host_results[index] = results[part];
-    if (bytes(output))
-      copy_to_device(frame.memory.pointer() + result_offsets_[index], results[part].data(),
-                     results[part].bytes(), frame.stream);
+    if (!bytes(output)) continue;
+    copy_to_device(frame.memory.pointer() + result_offsets_[index], results[part].data(),
+                   results[part].bytes(), frame.stream);
+    if (values.profiler) values.profiler->copied(frame.stream);
   }
 }
 
@@ -363,12 +411,13 @@ void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
     with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
       launch(kernel.function, shape, frame.stream, arguments);
     });
-    after_kernel = true;
+    if (values.profiler) values.profiler->launched(step.step->step.profiled, frame.stream);
+    after_kernel = !values.profiler || values.profiler->sees_graphs();
   }
 }
 
 // Records all kernels as a graph.
-void CudaBinding::record(Frame& frame, Values& values) const {
+void CudaBinding::record(Frame& frame, Values& values, bool traced) const {
   Capture capture(frame.stream);
   std::vector<CUgraphNode> nodes;
   bool after_kernel = false;
@@ -384,7 +433,8 @@ void CudaBinding::record(Frame& frame, Values& values) const {
       nodes.back() = capture.last_node();
       after_kernel = true;
     }
-  frame.recording.emplace(Recording{GraphExec(capture.end()), std::move(nodes), values.addresses});
+  frame.recording.emplace(
+      Recording{GraphExec(capture.end()), std::move(nodes), values.addresses, traced});
 }
 
 // Launches the recorded graph, with the addresses of this run's inputs and outputs.
@@ -412,85 +462,192 @@ void CudaBinding::replay(Frame& frame, Values& values) const {
     recording.addresses = values.addresses;
   }
   recording.graph.launch(frame.stream);
+  if (!values.profiler) return;
+  for (const BoundStep& step : steps_)
+    for (const BoundKernel& kernel : step.kernels)
+      if (kernel.shape.grid.x) values.profiler->launched(step.step->step.profiled, frame.stream);
 }
 
-std::unique_ptr<Frame> CudaBinding::take_frame() const {
+// An idle frame that a run on `stream` (null: one of its own) may use at once.
+std::unique_ptr<Frame> CudaBinding::take_idle(CUstream stream, bool capturing) const {
   const std::lock_guard lock(mutex_);
-  if (idle_.empty()) {
+  for (auto frame = idle_.rbegin(); frame != idle_.rend(); ++frame) {
+    const bool in_order = stream && !capturing && (*frame)->stream.handle() == stream;
+    if ((*frame)->pending && !in_order && !(*frame)->done.reached()) continue;
+    std::unique_ptr<Frame> taken = std::move(*frame);
+    idle_.erase(std::next(frame).base());
+    return taken;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Frame> CudaBinding::take_frame(const RunState& state, bool capturing) const {
+  std::unique_ptr<Frame> frame = take_idle(static_cast<CUstream>(state.stream), capturing);
+  if (!frame) {
     const size_t limit = executable_.shared().limit;
     if (limit && frame_bytes_ + executable_.shared().weights.bytes() > limit)
       fail(ErrorCode::out_of_memory,
            "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
            "limit of {}",
            frame_bytes_, executable_.shared().weights.bytes(), limit);
-    return std::make_unique<Frame>(context(), frame_bytes_, host_bytes_);
+    frame = std::make_unique<Frame>(context(), frame_bytes_, host_bytes_);
   }
-  auto frame = std::move(idle_.back());
-  idle_.pop_back();
+  frame->stream = Stream::borrow(
+      context(), state.stream ? static_cast<CUstream>(state.stream) : frame->own.handle());
   return frame;
+}
+
+// What a captured run reads from the host is read once, when it is captured.
+void CudaBinding::check_capture(std::span<const Tensor> inputs,
+                                std::span<const Tensor> outputs) const {
+  const auto on_gpu = [](const Tensor& tensor) {
+    return tensor && tensor.device().kind == Device::Kind::cuda;
+  };
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (!on_gpu(inputs[i]) && input_bytes(i))
+      fail(ErrorCode::invalid_argument,
+           "input '{}' is on the host: a stream that captures needs it on the device",
+           graph().inputs[i].name);
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (!on_gpu(outputs[i]) || !on_device(graph().outputs[i].node))
+      fail(ErrorCode::invalid_argument,
+           "output '{}' is not written to memory given on the device: a stream that captures needs "
+           "that",
+           graph().outputs[i].name);
+  if (host_steps_)
+    fail(ErrorCode::invalid_argument,
+         "this model cannot be captured: some of its steps run on the host");
+}
+
+void CudaBinding::launch_all(RunState& state, Frame& frame, Values& values) const {
+  const ProfileTimer timer(state, launch_step());
+  // The first run may be the only one at these sizes: it is not worth a graph. One that is captured
+  // becomes part of the caller's.
+  const bool as_graph = !host_steps_ && frame.runs > 0 && !frame.stream.capturing() &&
+                        (!values.profiler || values.profiler->sees_graphs());
+  if (as_graph) {
+    const bool traced = values.profiler != nullptr;
+    if (!frame.recording || (traced && !frame.recording->traced)) record(frame, values, traced);
+    return replay(frame, values);
+  }
+  bool after_kernel = false;
+  for (const BoundStep& step : steps_) {
+    if (host_steps_) state.check_cancelled();
+    execute(step, frame, values, after_kernel);
+  }
 }
 
 void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
                       std::span<Tensor> outputs) const {
   const ContextScope scope(*context());
-  std::unique_ptr<Frame> frame = take_frame();
-  Values values{inputs, addresses(inputs, outputs, *frame),
-                std::vector<Tensor>(static_cast<size_t>(results_))};
+  const bool capturing =
+      state.stream && Stream::borrow(context(), static_cast<CUstream>(state.stream)).capturing();
+  std::optional<RelaxedCapture> relaxed;
+  if (capturing) relaxed.emplace();
+  if (capturing) check_capture(inputs, outputs);
   state.check_cancelled();
-  send_inputs(*frame, values);
-  if (checks_indices_) fill(frame->error.pointer(), std::byte{0}, sizeof(uint32_t), frame->stream);
-  // The first run may be the only one at these sizes: it is not worth a graph.
-  if (!host_steps_ && frame->runs > 0) {
-    if (!frame->recording) record(*frame, values);
-    replay(*frame, values);
-  } else {
-    bool after_kernel = false;
-    for (const BoundStep& step : steps_) {
-      if (host_steps_) state.check_cancelled();
-      execute(step, *frame, values, after_kernel);
-    }
+  std::unique_ptr<Frame> frame = take_frame(state, capturing);
+  Values values{inputs, addresses(inputs, outputs, *frame),
+                std::vector<Tensor>(static_cast<size_t>(results_)),
+                static_cast<CudaProfiler*>(state.profiler)};
+  if (frame->pending && !capturing) {
+    if (frame->host_error()) report_index(std::move(frame));  // of an earlier run
+    // That may still read its inputs from the frame.
+    if (frame->staged) frame->done.synchronize();
   }
+  if (values.profiler) values.profiler->begin(frame->stream);
+  {
+    const ProfileTimer timer(state, copy_step());
+    send_inputs(*frame, values);
+  }
+  launch_all(state, *frame, values);
   ++frame->runs;
-  finish(*frame, values, outputs);
+  send_outputs(*frame, values, outputs);
+  if (capturing) {
+    const std::lock_guard lock(mutex_);
+    captured_.push_back(std::move(frame));
+    return;
+  }
+  frame->pending = !needs_waiting(state, outputs);
+  if (frame->pending) {
+    frame->done.record(frame->stream);
+  } else {
+    const ProfileTimer timer(state, wait_step());
+    frame->stream.synchronize();
+  }
+  if (values.profiler) values.profiler->end();
+  if (!frame->pending) {
+    if (frame->host_error()) report_index(std::move(frame));
+    finish(*frame, values, outputs);
+  }
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(frame));
 }
 
-// Waits for the run and sets its outputs: in the caller's memory where there is some, else new on
-// the host.
-void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const {
-  const auto staging = [&](size_t i) { return frame.host.data() + host_output_offsets_[i]; };
-  // Outputs that kernels wrote; the others are known to the host, or have a size that only it
-  // knows.
-  const auto on_device = [&](NodeId node) {
-    const Place::Kind kind = places_[node.index].kind;
-    return bytes(node) > 0 && (kind == Place::Kind::output || kind == Place::Kind::arena);
-  };
+void CudaBinding::report_index(std::unique_ptr<Frame> frame) const {
+  frame->stream.synchronize();
+  fill(frame->error.pointer(), std::byte{0}, sizeof(uint32_t), frame->own);
+  frame->own.synchronize();
+  frame->host_error() = 0;
+  frame->pending = false;
+  {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(frame));
+  }
+  fail(ErrorCode::invalid_argument, "an index is outside of its axis");
+}
+
+// An output that kernels wrote; the others are known to the host, or have a size that only it
+// knows.
+bool CudaBinding::on_device(NodeId node) const {
+  const Place::Kind kind = places_[node.index].kind;
+  return bytes(node) > 0 && (kind == Place::Kind::output || kind == Place::Kind::arena);
+}
+
+bool CudaBinding::needs_waiting(const RunState& state, std::span<const Tensor> outputs) const {
+  if (!state.stream || state.profiler || host_steps_) return true;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (!on_device(graph().outputs[i].node) || outputs[i].device().kind != Device::Kind::cuda)
+      return true;
+  return false;
+}
+
+// Puts the copies of what kernels wrote on the stream: to the caller's memory where there is some,
+// else to new memory on the host, small ones by way of the frame.
+void CudaBinding::send_outputs(Frame& frame, const Values& values,
+                               std::span<Tensor> outputs) const {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const NodeId node = graph().outputs[i].node;
     if (!on_device(node)) continue;
-    if (outputs[i]) check_given(graph().outputs[i].name, outputs[i], type(node).dtype, shape(node));
+    Tensor& target = outputs[i];
+    if (target) check_given(graph().outputs[i].name, target, type(node).dtype, shape(node));
     const CUdeviceptr from = address(node, frame, values);
-    if (outputs[i] && outputs[i].device().kind == Device::Kind::cuda) {
-      if (device_address(outputs[i].data()) != from)
-        copy_on_device(device_address(outputs[i].data()), from, bytes(node), frame.stream);
+    if (target && target.device().kind == Device::Kind::cuda) {
+      if (device_address(target.data()) == from) continue;
+      copy_on_device(device_address(target.data()), from, bytes(node), frame.stream);
+    } else if (bytes(node) <= kSmallOutput) {
+      copy_to_host(frame.host.data() + host_output_offsets_[i], from, bytes(node), frame.stream);
     } else {
-      copy_to_host(staging(i), from, bytes(node), frame.stream);
+      if (!target) target = executable_.shared().results->tensor(type(node).dtype, shape(node));
+      if (!target) target = Tensor(type(node).dtype, shape(node));
+      copy_to_host(target.data(), from, bytes(node), frame.stream);
     }
+    if (values.profiler) values.profiler->copied(frame.stream);
   }
-  auto* error = reinterpret_cast<uint32_t*>(frame.host.data() + host_bytes_);
-  *error = 0;
-  if (checks_indices_) copy_to_host(error, frame.error.pointer(), sizeof *error, frame.stream);
-  frame.stream.synchronize();
-  if (*error) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
+  if (!checks_indices_ || frame.stream.capturing()) return;
+  copy_to_host(&frame.host_error(), frame.error.pointer(), sizeof(uint32_t), frame.stream);
+  if (values.profiler) values.profiler->copied(frame.stream);
+}
 
+// Sets the outputs that send_outputs() has not, when the stream is past it.
+void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const NodeId node = graph().outputs[i].node;
     Tensor& target = outputs[i];
     if (on_device(node)) {
       if (!target) target = Tensor(type(node).dtype, shape(node));
-      if (target.device().kind == Device::Kind::cpu)
-        std::memcpy(target.data(), staging(i), bytes(node));
+      if (target.device().kind == Device::Kind::cpu && bytes(node) <= kSmallOutput)
+        std::memcpy(target.data(), frame.host.data() + host_output_offsets_[i], bytes(node));
       continue;
     }
     // Results of host steps are new; neither an input's memory nor a weight's is given away.

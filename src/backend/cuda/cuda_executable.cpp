@@ -8,7 +8,8 @@
 namespace onrush::cuda {
 namespace {
 
-constexpr size_t kPrograms = 16;  // compiled in parallel
+constexpr size_t kPrograms = 16;             // compiled in parallel
+constexpr size_t kPinnedBytes = 4ULL << 30;  // of results; beyond, these are plain memory
 
 void* host_address(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
 
@@ -30,6 +31,7 @@ CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache
       target{context->device().multiprocessors, context->device().capability.major >= 9,
              architecture == "sm_90a"},
       weights(memory_limit),
+      results(std::make_shared<PinnedPool>(context, kPinnedBytes)),
       limit(memory_limit),
       precision(wanted) {}
 

@@ -13,6 +13,7 @@
 #include "backend/cuda/cuda_plan.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/module.h"
+#include "backend/cuda/pinned_pool.h"
 #include "codegen/cuda_source.h"
 #include "plan/placement.h"
 #include "plan/steps.h"
@@ -31,6 +32,7 @@ struct CudaShared {
   std::string architecture;
   CudaTarget target;
   WeightStore weights;  // device tensors
+  std::shared_ptr<PinnedPool> results;
   size_t limit;
   Precision precision;
 };

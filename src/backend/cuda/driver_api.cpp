@@ -64,6 +64,7 @@ const char* fill(DriverApi& api, const SharedLibrary& library) {
   bind(api.cuStreamSynchronize, "cuStreamSynchronize");
   bind(api.cuStreamWaitEvent, "cuStreamWaitEvent");
   bind(api.cuStreamIsCapturing, "cuStreamIsCapturing");
+  bind(api.cuThreadExchangeStreamCaptureMode, "cuThreadExchangeStreamCaptureMode");
   bind(api.cuEventCreate, "cuEventCreate");
   bind(api.cuEventDestroy, "cuEventDestroy_v2");
   bind(api.cuEventRecord, "cuEventRecord");

@@ -50,6 +50,7 @@ struct DriverApi {
   decltype(&::cuStreamSynchronize) cuStreamSynchronize;
   decltype(&::cuStreamWaitEvent) cuStreamWaitEvent;
   decltype(&::cuStreamIsCapturing) cuStreamIsCapturing;
+  decltype(&::cuThreadExchangeStreamCaptureMode) cuThreadExchangeStreamCaptureMode;
   decltype(&::cuEventCreate) cuEventCreate;
   decltype(&::cuEventDestroy) cuEventDestroy;
   decltype(&::cuEventRecord) cuEventRecord;

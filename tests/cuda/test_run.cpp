@@ -1,0 +1,169 @@
+// Sessions on a GPU: streams, capture, profiles, large results.
+#include <cmath>
+#include <numeric>
+
+#include "../onnx/builders.h"
+#include "backend/cuda/cuda_executable.h"
+#include "backend/cuda/cuda_profiler.h"
+#include "cuda/gpu.h"
+#include <onrush/session.h>
+
+namespace onrush::cuda {
+namespace {
+
+using onnx::named;
+using onnx::node;
+
+class RunTest : public GpuTest {
+ protected:
+  // y = softmax(x @ x) over [n, n], x of float32.
+  static Session square() {
+    onnx::Graph graph = onnx::graph({},
+                                    {named("first", node("MatMul", {"x", "x"}, {"t"})),
+                                     named("second", node("Softmax", {"t"}, {"y"}))},
+                                    {"y"});
+    return load(std::move(graph), "x", DType::f32, {{std::nullopt, "n"}, {std::nullopt, "n"}});
+  }
+  // y = table[i], a table of 4 rows.
+  static Session rows() {
+    onnx::Graph graph = onnx::graph({}, {node("Gather", {"table", "i"}, {"y"})}, {"y"});
+    graph.initializers.push_back({.name = "table", .tensor = numbers({4, 2})});
+    return load(std::move(graph), "i", DType::i64, {{std::nullopt, "n"}});
+  }
+  static Session load(onnx::Graph graph, const std::string& input, DType dtype,
+                      std::vector<onnx::Dimension> shape) {
+    onnx::ValueInfo info = onnx::value_info(input);
+    info.type.element = dtype;
+    info.type.shape = std::move(shape);
+    graph.inputs = {std::move(info)};
+    const std::string bytes = onnx::encode(onnx::model(graph));
+    SessionOptions options;
+    options.device = "cuda";
+    options.precision = Precision::fp32;
+    return Session::load(onnx::bytes_of(bytes), options);
+  }
+
+  static Tensor numbers(Shape shape, float first = 0) {
+    std::vector<float> values(static_cast<size_t>(element_count(shape)));
+    std::iota(values.begin(), values.end(), first);
+    for (float& value : values) value = std::fmod(value, 7.0F) / 7;
+    return Tensor::of<float>(DType::f32, std::move(shape), values);
+  }
+  Tensor on_device(const Tensor& tensor) const { return cuda::upload(context_, tensor, stream()); }
+  std::vector<float> floats(const Tensor& tensor) const {
+    const Tensor host =
+        tensor.device().kind == Device::Kind::cuda ? cuda::download(tensor, stream()) : tensor;
+    return {host.as<float>().begin(), host.as<float>().end()};
+  }
+  // A run on this test's stream from `x` to `y`, both on the device.
+  RunOptions options(const Tensor& y) const {
+    RunOptions result;
+    result.stream = stream().handle();
+    result.outputs["y"] = y;
+    return result;
+  }
+};
+
+TEST_F(RunTest, IsInTheOrderOfTheCallersStream) {
+  const Session session = square();
+  const Tensor x = numbers({64, 64}), other = numbers({64, 64}, 3);
+  const std::vector<float> expected = floats(session.run({{"x", x}})[0].tensor());
+  const Tensor input = on_device(other), output = device_tensor(context_, DType::f32, {64, 64});
+  for (int round = 0; round < 4; ++round) {  // launched, then as a graph
+    fill(device_address(output.data()), std::byte{0}, output.bytes(), stream());
+    copy_to_device(device_address(input.data()), x.data(), x.bytes(), stream());
+    session.run({{"x", input}}, {}, options(output));
+    copy_to_device(device_address(input.data()), other.data(), other.bytes(), stream());
+    EXPECT_EQ(floats(output), expected);
+  }
+}
+
+TEST_F(RunTest, MayBeCapturedByTheCaller) {
+  const Session session = square();
+  const Tensor input = on_device(numbers({32, 32}));
+  const Tensor output = device_tensor(context_, DType::f32, {32, 32});
+  Capture capture(stream());
+  session.run({{"x", input}}, {}, options(output));
+  const GraphExec graph(capture.end());
+  for (int i = 0; i < 3; ++i) {
+    const Tensor x = numbers({32, 32}, static_cast<float>(i));
+    copy_to_device(device_address(input.data()), x.data(), x.bytes(), stream());
+    graph.launch(stream());
+    EXPECT_EQ(floats(output), floats(session.run({{"x", x}})[0].tensor()));
+  }
+}
+
+TEST_F(RunTest, CaptureNeedsInputsAndOutputsOnTheDevice) {
+  const Session session = square();
+  const Tensor output = device_tensor(context_, DType::f32, {32, 32});
+  Capture capture(stream());
+  EXPECT_THROW(session.run({{"x", numbers({32, 32})}}, {}, options(output)), Error);
+}
+
+TEST_F(RunTest, ReportsAnIndexOutOfRange) {
+  const Session session = rows();
+  const auto indices = [](std::vector<int64_t> values) {
+    return Tensor::of<int64_t>(DType::i64, {2}, values);
+  };
+  EXPECT_THROW(session.run({{"i", indices({0, 4})}}), Error);
+  EXPECT_EQ(floats(session.run({{"i", indices({0, -1})}})[0].tensor()),
+            floats(session.run({{"i", indices({0, 3})}})[0].tensor()));
+
+  const Tensor output = device_tensor(context_, DType::f32, {2, 2});
+  const Tensor wrong = on_device(indices({0, 9})), right = on_device(indices({0, 1}));
+  session.run({{"i", wrong}}, {}, options(output));
+  stream().synchronize();
+  EXPECT_THROW(session.run({{"i", right}}, {}, options(output)), Error);
+  EXPECT_NO_THROW(session.run({{"i", right}}, {}, options(output)));
+}
+
+TEST_F(RunTest, LargeResultsOutliveTheSession) {
+  Tensor kept;
+  std::vector<float> expected;
+  {
+    const Session session = square();
+    const Tensor x = numbers({300, 300});
+    kept = session.run({{"x", x}})[0].tensor();
+    expected = floats(kept);
+    for (int i = 1; i < 4; ++i) session.run({{"x", numbers({300, 300}, static_cast<float>(i))}});
+  }
+  EXPECT_EQ(floats(kept), expected);
+}
+
+TEST_F(RunTest, ProfileCoversTheRun) {
+  const Session session = square();
+  const Tensor x = numbers({512, 512});
+  for (int round = 0; round < 3; ++round) {
+    RunProfile profile;
+    RunOptions run_options;
+    run_options.profile = &profile;
+    session.run({{"x", x}}, {}, run_options);
+    EXPECT_FALSE(profile.device_clock.empty());
+    int64_t sum = 0, end = 0;
+    std::vector<std::string> nodes;
+    for (const ProfileEvent& event : profile.events) {
+      EXPECT_GE(event.start_ns, end);
+      end = event.start_ns + event.duration_ns;
+      sum += event.duration_ns;
+      nodes.insert(nodes.end(), event.step->nodes.begin(), event.step->nodes.end());
+    }
+    EXPECT_EQ(nodes, (std::vector<std::string>{"first", "second"}));
+    EXPECT_LE(sum, profile.duration_ns);
+    EXPECT_GE(sum, profile.duration_ns / 2);
+  }
+}
+
+TEST(MergeTimelines, GivesTheDeviceTheTimeItSharesWithTheHost) {
+  const auto step = std::make_shared<const ProfiledStep>();
+  const std::vector<ProfileEvent> merged =
+      merge_timelines({{step, 20, 10}, {step, 25, 15}, {step, 26, 2}, {step, 50, 5}},
+                      {{step, 0, 30}, {step, 41, 20}, {step, 70, 5}});
+  const std::vector<std::pair<int64_t, int64_t>> expected = {{0, 20}, {20, 10}, {28, 0}, {30, 10},
+                                                             {41, 9}, {50, 5},  {55, 6}, {70, 5}};
+  std::vector<std::pair<int64_t, int64_t>> got;
+  for (const ProfileEvent& event : merged) got.emplace_back(event.start_ns, event.duration_ns);
+  EXPECT_EQ(got, expected);
+}
+
+}  // namespace
+}  // namespace onrush::cuda
