@@ -116,6 +116,7 @@ void pack(CudaContraction& c, const Contraction& source) {
 }
 
 constexpr int64_t kDirectColumns = 4, kDirectDepth = 128;
+constexpr int kSlicedThreads = 512;  // of a multiprocessor; direct kernels of fewer share sums
 
 std::string math_type(const CudaContraction& c, bool group) {
   switch (c.math) {
@@ -223,28 +224,45 @@ CudaKernel print_direct(const CudaContraction& c, const SizeTable& sizes,
     axis.extent = axis.extent.value() / slide.count;
     ks.pop_back();
   }
+  // Where these leave multiprocessors idle, more threads share each sum.
+  const bool sliced =
+      !ks.empty() && work.at(sizes) < int64_t{target.multiprocessors} * kSlicedThreads;
   const std::string type(cuda_compute_type(c.sum));
   const std::string left = lhs.element(c.lhs.loops.stores[0].value),
                     right = rhs.element(c.rhs.loops.stores[0].value);
   w.line("begin_dependent();");
-  w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
-                     w.size(work)));
-  w.split("w", results, axes, lanes);
-  w.line(fmt::format("{} sums[{}][{}] = {{}};", type, slide.count, lanes.count()));
+  if (sliced) {
+    w.open(fmt::format(
+        "for (index w = (index)first_column(); w < column_limit({}); w += column_step())",
+        w.size(work)));
+    w.line(fmt::format("const bool active = w < {};", w.size(work)));
+    w.line("const index column = active ? w : 0;");
+  } else {
+    w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
+                       w.size(work)));
+  }
+  w.split(sliced ? "column" : "w", results, axes, lanes);
+  w.line(fmt::format("{} sums[{}] = {{}};", type, slide.count * lanes.count()));
   if (slide.m >= 0) w.line(fmt::format("const index first = a{} * {};", slide.m, slide.count));
   for (int axis : ks) {
     const Dim extent = loops.axes[static_cast<size_t>(axis)].extent;
+    const std::string limit = w.size(extent);
+    if (sliced && axis == ks[0]) {
+      w.open(fmt::format("for (index a{0} = first_slice(); a{0} < {1}; a{0} += slice_step())", axis,
+                         limit));
+      continue;
+    }
     const bool unroll =
         extent.is_constant() && extent.value() < (slide.m >= 0 && lanes.width > 2 ? 4 : 9);
-    w.open(fmt::format("{}for (index a{} = 0; a{} < {}; ++a{})", unroll ? "UNROLL " : "", axis,
-                       axis, w.size(extent), axis));
+    w.open(fmt::format("{0}for (index a{1} = 0; a{1} < {2}; ++a{1})", unroll ? "UNROLL " : "", axis,
+                       limit));
   }
   if (slide.m < 0) {
     lhs.define_all();
     rhs.define_all();
     w.line(
-        fmt::format("UNROLL for (int j = 0; j < {0}; ++j) sums[0][j] = multiply_add(({1}){2}, "
-                    "({1}){3}, sums[0][j]);",
+        fmt::format("UNROLL for (int j = 0; j < {0}; ++j) sums[j] = multiply_add(({1}){2}, "
+                    "({1}){3}, sums[j]);",
                     lanes.count(), type, left, right));
   } else {
     w.line(fmt::format("{} taps[{}][{}];", type, slide.taps, lanes.count()));
@@ -261,23 +279,31 @@ CudaKernel print_direct(const CudaContraction& c, const SizeTable& sizes,
     w.open(fmt::format("UNROLL for (int p = 0; p < {}; ++p)", slide.count));
     w.line(fmt::format("const int t = q - p * {};", slide.ratio));
     w.line(
-        fmt::format("if (t >= 0 && t < {}) UNROLL for (int j = 0; j < {}; ++j) sums[p][j] = "
-                    "multiply_add(({}){}, taps[t][j], sums[p][j]);",
+        fmt::format("if (t >= 0 && t < {0}) UNROLL for (int j = 0; j < {1}; ++j) "
+                    "sums[p * {1} + j] = multiply_add(({2}){3}, taps[t][j], sums[p * {1} + j]);",
                     slide.taps, lanes.count(), type, left));
     w.close();
     w.close();
   }
   for (size_t i = 0; i < ks.size(); ++i) w.close();
+  if (sliced) w.line("column_reduce<Sum>(sums);");
   w.open(fmt::format("UNROLL for (int p = 0; p < {}; ++p)", slide.count));
+  if (sliced) w.open("if (active && p % slice_step() == first_slice())");
   if (slide.m >= 0) w.line(fmt::format("const index a{} = first + p;", slide.m));
-  w.line(fmt::format("const {} (&accumulator)[{}] = sums[p];", type, lanes.count()));
+  w.line(fmt::format("{} accumulator[{}];", type, lanes.count()));
+  w.line(fmt::format("UNROLL for (int j = 0; j < {0}; ++j) accumulator[j] = sums[p * {0} + j];",
+                     lanes.count()));
   epilogue.define_all();
   epilogue.store_all();
+  if (sliced) w.close();
   w.close();
   w.close();
   CudaKernel kernel = w.finish(256);
-  kernel.schedule = CudaSchedule::pointwise;
+  kernel.schedule = sliced ? CudaSchedule::column : CudaSchedule::pointwise;
   kernel.work = work;
+  if (!sliced) return kernel;
+  kernel.reduced = loops.axes[static_cast<size_t>(ks[0])].extent;
+  kernel.slice_rows = 1;
   return kernel;
 }
 

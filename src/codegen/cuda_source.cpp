@@ -76,7 +76,8 @@ CudaKernel print_pointwise(const Loops& loops, const SizeTable& sizes) {
 
 // Threads that share a row of this many elements.
 int threads_for_row(int64_t extent) { return extent <= 1024 ? 32 : extent <= 4096 ? 128 : 512; }
-constexpr int kRowElements = 32;  // of a row, that a thread keeps in registers
+constexpr int kRowElements = 32;    // of a row, that a thread keeps in registers
+constexpr int kColumnBlock = 1024;  // threads of one that reduces few columns
 
 class ReductionPrinter {
  public:
@@ -122,11 +123,14 @@ class ReductionPrinter {
     }
     print_stores(defined);
     w_.close();
-    CudaKernel kernel = w_.finish(rows_ ? std::max(row_threads_, 128) : 256);
+    CudaKernel kernel = w_.finish(rows_              ? std::max(row_threads_, 128)
+                                  : reductions_ == 1 ? kColumnBlock
+                                                     : 256);
     kernel.schedule = rows_ ? CudaSchedule::row : CudaSchedule::column;
     kernel.work = work;
     kernel.reduced = extent_;
     kernel.row_threads = rows_ ? row_threads_ : 0;
+    kernel.slice_rows = rows_ ? 0 : 2;
     return kernel;
   }
 
@@ -174,6 +178,7 @@ class ReductionPrinter {
       reductions.push_back(id);
       body_.collect_inner(std::get<ReduceValue>(body_.value(id).data).operand, wanted);
     }
+    reductions_ += reductions.size();
     for (ValueId id : reductions) declare(id);
     begin_sweep(wanted, defined);
     for (ValueId id : reductions) accumulate(id);
@@ -288,10 +293,33 @@ class ReductionPrinter {
   int row_threads_;
   Lanes lanes_;
   Body body_;
+  size_t reductions_ = 0;
 };
 
 constexpr int64_t kLargestGrid = INT32_MAX;
-constexpr int kColumnThreads = 32;  // of a block, side by side; the others are slices
+
+// Few columns are shared by more threads: of a block, then of a cluster.
+CudaLaunch launch_columns(const CudaKernel& kernel, const SizeTable& sizes,
+                          const CudaTarget& target) {
+  const int64_t work = kernel.work.at(sizes);
+  int64_t slices = 1, across = 32, cluster = 1;
+  const auto blocks = [&] { return (work + across - 1) / across; };
+  const auto may_split = [&] {
+    return slices * cluster * kernel.slice_rows < kernel.reduced.at(sizes);
+  };
+  const auto idle = [&](int threads) {
+    return work * slices < int64_t{target.multiprocessors} * threads;
+  };
+  while (across * slices < 256 && may_split() && idle(512)) slices *= 2;
+  while (across > 4 && may_split() && idle(128)) across /= 2, slices *= 2;
+  while (across <= 8 && across * slices < kernel.threads && may_split() && idle(512)) slices *= 2;
+  while (target.clusters && cluster < 8 && may_split() &&
+         blocks() * cluster * 2 <= target.multiprocessors)
+    cluster *= 2;
+  if (slices == 1) across = 128;
+  return {std::min(blocks() * cluster, kLargestGrid / cluster * cluster), static_cast<int>(across),
+          static_cast<int>(slices), static_cast<int>(cluster), 0};
+}
 
 }  // namespace
 
@@ -346,23 +374,7 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
     }
     case CudaSchedule::row:
       return {blocks(work, kernel.threads / kernel.row_threads), kernel.threads, 1, 1, 0};
-    case CudaSchedule::column: {
-      const int64_t reduced = kernel.reduced.at(sizes);
-      constexpr int kElements = 4;  // of a column, that a thread has at least
-      int slices = 1, cluster = 1, across = kColumnThreads;
-      while (slices < 256 / kColumnThreads && slices * 2 * kElements <= reduced &&
-             work * slices < multiprocessors * 512)
-        slices *= 2;
-      while (across > 4 && slices * 2 * kElements <= reduced &&
-             work * slices * 2 < multiprocessors * 256)
-        across /= 2, slices *= 2;
-      while (target.clusters && cluster < 8 && slices * cluster * 2 * kElements <= reduced &&
-             blocks(work, across) * cluster * 2 <= multiprocessors)
-        cluster *= 2;
-      if (slices == 1) across = 128;
-      return {std::min(blocks(work, across) * cluster, kLargestGrid / cluster * cluster), across,
-              slices, cluster, 0};
-    }
+    case CudaSchedule::column: return launch_columns(kernel, sizes, target);
     case CudaSchedule::attention:
       return {blocks(kernel.m.at(sizes), kernel.tile.m) * work, kernel.threads, 1, 1,
               kernel.shared_bytes};

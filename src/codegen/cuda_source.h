@@ -67,6 +67,7 @@ struct CudaKernel {
   Extent reduced;       // elements of a row or column
   int threads = 256;    // of a block
   int row_threads = 0;  // row: that share one row
+  int slice_rows = 0;   // column: elements of a column that a slice of it has at least
   Extent m, n, k;       // tile
   ContractionTile tile = {};
   ContractionMath math = ContractionMath::scalar;

@@ -656,35 +656,44 @@ __device__ inline index column_limit(index columns) {
 __device__ inline index first_slice() { return (index)(threadIdx.y + blockDim.y * cluster_rank()); }
 __device__ inline index slice_step() { return (index)(blockDim.y * cluster_size()); }
 
-constexpr int kColumnBlock = 256;  // the most threads of a block that reduces columns
-
-// The combination of the slices' values, given to each of them. All threads of the block call it.
+// The combination of the slices' values, given to each of them. All threads of the block call it:
+// up to 256, or 1024 with 8 columns side by side or fewer. Columns side by side are a power of two.
 template <class Combine, class T, int kCount>
 __device__ void column_reduce(T (&x)[kCount]) {
-  const int slices = blockDim.y, blocks = cluster_size();
+  const int columns = blockDim.x, slices = blockDim.y, blocks = cluster_size();
   if (slices * blocks == 1) return;
-  __shared__ T partial[kCount * kColumnBlock];
-  const int threads = blockDim.x * slices, self = threadIdx.y * blockDim.x + threadIdx.x;
+  for (int mask = 16; mask >= columns; mask /= 2)
+    UNROLL for (int j = 0; j < kCount; ++j) x[j] = Combine::apply(x[j], shuffle(x[j], mask));
+  // Slices of one warp are one now.
+  __shared__ T partial[kCount * 256];
+  const int together = columns < 32 ? 32 / columns : 1;
+  const int parts = slices / together, self = threadIdx.y * columns + threadIdx.x;
   __syncthreads();
-  UNROLL for (int j = 0; j < kCount; ++j) partial[j * threads + self] = x[j];
+  if (threadIdx.y % together == 0)
+    UNROLL for (int j = 0; j < kCount; ++j)
+        partial[(threadIdx.y / together * kCount + j) * columns + threadIdx.x] = x[j];
   __syncthreads();
-  // `slices` is a power of two.
-  for (int half = slices / 2; half; half /= 2) {
-    if (threadIdx.y < half) {
-      UNROLL for (int j = 0; j < kCount; ++j) {
-        x[j] = Combine::apply(x[j], partial[j * threads + self + half * blockDim.x]);
-        partial[j * threads + self] = x[j];
-      }
+  for (int i = self; i < kCount * columns; i += columns * slices) {
+    T all = partial[i];
+    for (int part = 1; part < parts; ++part)
+      all = Combine::apply(all, partial[part * kCount * columns + i]);
+    partial[i] = all;
+  }
+  __syncthreads();
+  const T* results = partial;
+  if (blocks > 1) {
+    __shared__ T totals[kCount * 32];
+    cluster_sync();
+    for (int i = self; i < kCount * columns; i += columns * slices) {
+      T all = *in_block(partial + i, 0);
+      for (int block = 1; block < blocks; ++block)
+        all = Combine::apply(all, *in_block(partial + i, block));
+      totals[i] = all;
     }
-    __syncthreads();
+    cluster_sync();  // nobody changes or leaves what another still reads
+    results = totals;
   }
-  if (blocks > 1) cluster_sync();
-  UNROLL for (int j = 0; j < kCount; ++j) {
-    const T* at = partial + j * threads + threadIdx.x;
-    x[j] = *in_block(at, 0);
-    for (int i = 1; i < blocks; ++i) x[j] = Combine::apply(x[j], *in_block(at, i));
-  }
-  if (blocks > 1) cluster_sync();  // nobody changes or leaves what another still reads
+  UNROLL for (int j = 0; j < kCount; ++j) x[j] = results[j * columns + threadIdx.x];
 }
 template <class Combine, class T>
 __device__ inline void column_reduce(T& x) {
