@@ -20,7 +20,7 @@ LAYERS = [
     ["plan"],
     ["backend"],  # the interface, backend.h
     ["backend/reference", "backend/cpu", "backend/cuda"],
-    ["runtime"],
+    ["runtime", "measure"],
     ["cli"],
 ]
 MUTUAL = {"fuse", "codegen"}

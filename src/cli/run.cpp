@@ -10,7 +10,9 @@
 #include "cli/npy.h"
 #include "cli/progress.h"
 #include "cli/text.h"
-#include "cli/timing.h"
+#include "measure/process.h"
+#include "measure/report.h"
+#include "measure/statistics.h"
 
 namespace onrush::cli {
 namespace {
@@ -46,13 +48,13 @@ void write_folder(const std::string& folder, const NamedTensors& tensors) {
 NamedTensors run_all(const Session& session, const Inputs& inputs, int repeat, Figures& figures,
                      Progress& progress) try {
   progress.show("compiling and first run");
-  const Stopwatch first;
+  const measure::Stopwatch first;
   std::vector<Value> values = session.run(inputs.values);
   figures.first_ms = first.milliseconds();
 
   for (int i = 0; i < repeat; ++i) {
     progress.show(fmt::format("run {} of {}", i + 1, repeat));
-    const Stopwatch repeated;
+    const measure::Stopwatch repeated;
     values = session.run(inputs.values);
     figures.repeated_ms.push_back(repeated.milliseconds());
   }
@@ -66,18 +68,21 @@ NamedTensors run_all(const Session& session, const Inputs& inputs, int repeat, F
 }
 
 void print_json(const RunCommand& command, const Figures& figures) {
-  const auto repeated = [&](double share) {
-    return figures.repeated_ms.empty()
-               ? "null"
-               : fmt::format("{:.4f}", quantile(figures.repeated_ms, share));
+  const auto repeated = [&](double share) -> measure::Json {
+    if (figures.repeated_ms.empty()) return nullptr;
+    return measure::quantile(figures.repeated_ms, share);
   };
-  fmt::print(
-      "{{\"model\": {}, \"device\": {}, \"threads\": {}, \"repeat\": {}, "
-      "\"load_ms\": {:.4f}, \"first_ms\": {:.4f}, \"median_ms\": {}, \"p10_ms\": {}, "
-      "\"p90_ms\": {}, \"peak_rss_bytes\": {}}}\n",
-      json_string(command.model), json_string(command.session.device), command.session.threads,
-      command.repeat, figures.load_ms, figures.first_ms, repeated(0.5), repeated(0.1),
-      repeated(0.9), peak_resident_bytes());
+  const measure::Json json = {{"model", command.model},
+                              {"device", command.session.device},
+                              {"threads", command.session.threads},
+                              {"repeat", command.repeat},
+                              {"load_ms", figures.load_ms},
+                              {"first_ms", figures.first_ms},
+                              {"median_ms", repeated(0.5)},
+                              {"p10_ms", repeated(0.1)},
+                              {"p90_ms", repeated(0.9)},
+                              {"peak_rss_bytes", measure::resident_memory().peak}};
+  fmt::print("{}\n", measure::dump(json));
 }
 
 void print_text(const Figures& figures, const NamedTensors& outputs) {
@@ -85,7 +90,8 @@ void print_text(const Figures& figures, const NamedTensors& outputs) {
   fmt::print("load {:.1f} ms, first run {:.1f} ms", figures.load_ms, figures.first_ms);
   if (const auto& times = figures.repeated_ms; !times.empty())
     fmt::print(", then {} runs: median {:.3f} ms, p10 {:.3f} ms, p90 {:.3f} ms", times.size(),
-               quantile(times, 0.5), quantile(times, 0.1), quantile(times, 0.9));
+               measure::quantile(times, 0.5), measure::quantile(times, 0.1),
+               measure::quantile(times, 0.9));
   fmt::print("\n");
 }
 
@@ -96,7 +102,7 @@ void run(const RunCommand& command) {
   Progress progress;
   Figures figures;
   progress.show("loading " + command.model);
-  const Stopwatch load;
+  const measure::Stopwatch load;
   const Session session = Session::load(command.model, command.session);
   figures.load_ms = load.milliseconds();
 

@@ -3,7 +3,6 @@
 #include "base/numeric.h"
 #include "cli/inputs.h"
 #include "cli/npy.h"
-#include "cli/timing.h"
 #include "support.h"
 
 namespace onrush::cli {
@@ -168,13 +167,6 @@ TEST(Inputs, sequences_and_optionals_come_from_files) {
   EXPECT_TRUE(make_inputs(std::span(&optional, 1), {}).values.empty());
   const auto present = make_inputs(std::span(&optional, 1), parse({{"o=" + path}, {}, {}})).values;
   EXPECT_EQ(present.at("o").optional().value->sequence().elements.size(), 2u);
-}
-
-TEST(Timing, quantiles_are_interpolated) {
-  EXPECT_EQ(quantile({3}, 0.9), 3);
-  EXPECT_DOUBLE_EQ(quantile({4, 1, 2, 3}, 0.5), 2.5);
-  EXPECT_DOUBLE_EQ(quantile({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 0.1), 2);
-  EXPECT_GT(peak_resident_bytes(), 1u << 20);
 }
 
 }  // namespace
