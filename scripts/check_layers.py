@@ -11,7 +11,7 @@ from pathlib import Path
 # one line do not include each other, but for fuse and codegen, whose types refer to each other.
 LAYERS = [
     ["base"],
-    ["onnx"],
+    ["npy", "onnx"],
     ["ir"],
     ["reference"],
     ["lower"],

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "cli/npy.h"
+#include "npy/npy.h"
 
 namespace onrush::cli {
 namespace {

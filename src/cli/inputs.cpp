@@ -8,8 +8,8 @@
 
 #include "base/check.h"
 #include "base/numeric.h"
-#include "cli/npy.h"
 #include "cli/text.h"
+#include "npy/npy.h"
 
 namespace onrush::cli {
 namespace {

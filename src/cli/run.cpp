@@ -7,12 +7,12 @@
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/npy.h"
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "measure/process.h"
 #include "measure/report.h"
 #include "measure/statistics.h"
+#include "npy/npy.h"
 
 namespace onrush::cli {
 namespace {

@@ -1,6 +1,6 @@
 // What strangers may hand to the program: every case ends with exit code 1 and a message that says
 // where and what, never with a crash.
-#include "cli/npy.h"
+#include "npy/npy.h"
 #include "support.h"
 #include <onrush/session.h>
 

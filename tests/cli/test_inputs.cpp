@@ -2,7 +2,7 @@
 
 #include "base/numeric.h"
 #include "cli/inputs.h"
-#include "cli/npy.h"
+#include "npy/npy.h"
 #include "support.h"
 
 namespace onrush::cli {

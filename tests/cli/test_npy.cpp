@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include "base/numeric.h"
-#include "cli/npy.h"
-#include "cli/unicode.h"
+#include "npy/npy.h"
+#include "npy/unicode.h"
 #include "support.h"
 
 namespace onrush::cli {

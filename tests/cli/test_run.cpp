@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "cli/npy.h"
 #include "measure/report.h"
+#include "npy/npy.h"
 #include "support.h"
 
 namespace onrush::cli {

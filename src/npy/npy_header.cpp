@@ -1,12 +1,12 @@
-#include "cli/npy_header.h"
+#include "npy/npy_header.h"
 
 #include <charconv>
 #include <string_view>
 
 #include "base/check.h"
-#include "cli/little_endian.h"
+#include "npy/little_endian.h"
 
-namespace onrush::cli {
+namespace onrush {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
@@ -181,4 +181,4 @@ std::string make_npy_header(const std::string& type, const Shape& shape) {
   return header + text;
 }
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <string>
 
-namespace onrush::cli {
+namespace onrush {
 
 static_assert(std::endian::native == std::endian::little, "file bytes are used as they are");
 
@@ -24,4 +24,4 @@ void append_little_endian(std::string& text, T value) {
   text.append(bytes, sizeof(T));
 }
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -18,10 +18,10 @@
 #include <vector>
 
 #include "base/mapped_file.h"
-#include "cli/zip.h"
+#include "npy/zip.h"
 #include <onrush/tensor.h>
 
-namespace onrush::cli {
+namespace onrush {
 
 // `file` names the array in messages. `expected` settles what the table leaves open.
 Tensor decode_npy(std::span<const std::byte> bytes, const std::string& file,
@@ -49,4 +49,4 @@ class NpzFile {
 
 void write_npz(const std::string& path, std::span<const std::pair<std::string, Tensor>> arrays);
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -7,7 +7,7 @@
 
 #include <onrush/tensor.h>
 
-namespace onrush::cli {
+namespace onrush {
 
 struct NpyHeader {
   char order = '|';  // of bytes: '<' little endian, '>' big endian, '|' neither
@@ -26,4 +26,4 @@ NpyHeader parse_npy_header(std::span<const std::byte> bytes, const std::string& 
 // A version 1 header, padded so that the data starts at a multiple of 64. `type` as "<f4".
 std::string make_npy_header(const std::string& type, const Shape& shape);
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace onrush::cli {
+namespace onrush {
 
 struct ZipEntry {
   std::string name;
@@ -50,4 +50,4 @@ class ZipWriter {
   std::vector<Written> entries_;
 };
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -1,8 +1,8 @@
-#include "cli/unicode.h"
+#include "npy/unicode.h"
 
 #include <cstdint>
 
-namespace onrush::cli {
+namespace onrush {
 namespace {
 
 constexpr char32_t kReplacement = 0xfffd;
@@ -59,4 +59,4 @@ std::string to_utf8(std::u32string_view points) {
   return text;
 }
 
-}  // namespace onrush::cli
+}  // namespace onrush

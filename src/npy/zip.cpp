@@ -1,13 +1,13 @@
-#include "cli/zip.h"
+#include "npy/zip.h"
 
 #include <algorithm>
 #include <cstring>
 #include <zlib.h>
 
 #include "base/check.h"
-#include "cli/little_endian.h"
+#include "npy/little_endian.h"
 
-namespace onrush::cli {
+namespace onrush {
 namespace {
 
 constexpr uint32_t kLocalHeader = 0x04034b50;
@@ -271,4 +271,4 @@ void ZipWriter::finish() {
   if (!stream_) fail(ErrorCode::invalid_argument, "cannot write {}: {}", path_, strerror(errno));
 }
 
-}  // namespace onrush::cli
+}  // namespace onrush

@@ -1,4 +1,4 @@
-#include "cli/npy.h"
+#include "npy/npy.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,10 +6,10 @@
 
 #include "base/check.h"
 #include "base/numeric.h"
-#include "cli/npy_header.h"
-#include "cli/unicode.h"
+#include "npy/npy_header.h"
+#include "npy/unicode.h"
 
-namespace onrush::cli {
+namespace onrush {
 namespace {
 
 struct NumberType {
@@ -260,4 +260,4 @@ void write_npz(const std::string& path, std::span<const std::pair<std::string, T
   writer.finish();
 }
 
-}  // namespace onrush::cli
+}  // namespace onrush
