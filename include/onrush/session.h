@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <onrush/error.h>
+#include <onrush/memory_use.h>
 #include <onrush/profile.h>
 #include <onrush/tensor.h>
 #include <onrush/value.h>
@@ -101,6 +102,9 @@ class Session {
   // generated kernel (sorting, scans, scatters, strings, loops).
   void run(const NamedValues& inputs, std::span<const std::string> outputs,
            const RunOptions& options, std::vector<Value>& results) const;
+
+  // Now; what a run takes besides goes back when it ends.
+  MemoryUse memory_use() const;
 
   class Impl;
   Impl& impl() const { return *impl_; }

@@ -87,12 +87,29 @@ class Executable {
 // Throws Error{invalid_argument} unless the memory that was given for an output fits it.
 void check_given(const std::string& output, const Tensor& given, DType dtype, const Shape& shape);
 
+// Counts memory for as long as it lives.
+class MemoryCount {
+ public:
+  MemoryCount(std::atomic<size_t>& total, size_t bytes) : total_(&total), bytes_(bytes) {
+    total += bytes;
+  }
+  MemoryCount(const MemoryCount&) = delete;
+  MemoryCount& operator=(const MemoryCount&) = delete;
+  ~MemoryCount() { *total_ -= bytes_; }
+
+ private:
+  std::atomic<size_t>* total_;
+  size_t bytes_;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::shared_ptr<const Executable> compile(Graph graph) = 0;
   // For one run, on the thread that runs; null where the host's clock sees all.
   virtual std::unique_ptr<Profiler> profiler() { return nullptr; }
+  // Of all its executables; nothing where none keeps memory between runs.
+  virtual MemoryUse memory_use() const { return {}; }
 };
 
 }  // namespace onrush

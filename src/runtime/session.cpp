@@ -56,14 +56,6 @@ const Argument* find(const std::vector<Argument>& arguments, const std::string& 
   return found == arguments.end() ? nullptr : &*found;
 }
 
-// "cuda" is device 0, "cuda:N" device N.
-std::optional<int> cuda_ordinal(const std::string& device) {
-  if (device == "cuda") return 0;
-  if (!device.starts_with("cuda:") || device.size() < 6 || device.size() > 8) return std::nullopt;
-  if (device.find_first_not_of("0123456789", 5) != std::string::npos) return std::nullopt;
-  return std::stoi(device.substr(5));
-}
-
 std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
   if (options.device == "reference") return make_reference_backend();
   if (options.device == "cpu" && options.precision == Precision::fp16)
@@ -80,6 +72,13 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
 }
 
 }  // namespace
+
+std::optional<int> cuda_ordinal(const std::string& device) {
+  if (device == "cuda") return 0;
+  if (!device.starts_with("cuda:") || device.size() < 6 || device.size() > 8) return std::nullopt;
+  if (device.find_first_not_of("0123456789", 5) != std::string::npos) return std::nullopt;
+  return std::stoi(device.substr(5));
+}
 
 Arguments arguments_of(const onnx::Graph& graph) {
   std::set<std::string> initialized;
@@ -240,6 +239,8 @@ void Session::run(const NamedValues& inputs, std::span<const std::string> output
                   const RunOptions& options, std::vector<Value>& results) const {
   impl_->run(inputs, outputs, options, results);
 }
+
+MemoryUse Session::memory_use() const { return impl_->memory_use(); }
 
 const char* version() { return ONRUSH_VERSION; }
 

@@ -14,6 +14,9 @@ struct Arguments {
 };
 Arguments arguments_of(const onnx::Graph& graph);
 
+// The number of the GPU: 0 of "cuda", N of "cuda:N"; none for other devices.
+std::optional<int> cuda_ordinal(const std::string& device);
+
 class Session::Impl {
  public:
   Impl(onnx::Model model, const SessionOptions& options);
@@ -24,6 +27,7 @@ class Session::Impl {
   const std::vector<Argument>& outputs() const { return arguments_.outputs; }
   const std::vector<Argument>& overridable_initializers() const { return arguments_.overridable; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  MemoryUse memory_use() const { return backend_->memory_use(); }
   const onnx::Model& model() const { return model_; }
   const Scope& main_scope() const { return *main_; }
 

@@ -27,6 +27,10 @@ class CpuBackend final : public Backend {
     return std::make_shared<cpu::CpuExecutable>(fuse(std::move(graph)), shared_);
   }
 
+  MemoryUse memory_use() const override {
+    return {.weights = shared_->weights.bytes(), .scratch = shared_->scratch};
+  }
+
  private:
   CpuOptions options_;
   std::shared_ptr<cpu::CpuShared> shared_;

@@ -32,10 +32,14 @@ struct BoundStep {
 
 // What one run works with; kept for further runs.
 struct Frame {
+  Frame(CpuShared& shared, size_t arena_bytes)
+      : memory(paged_tensor(DType::u8, {static_cast<int64_t>(arena_bytes)})),
+        count(shared.scratch, arena_bytes) {}
   std::span<const Tensor> inputs;
   std::span<Tensor> outputs;
   std::vector<Tensor> tensors;  // results of host steps
   Tensor memory;                // the arena
+  MemoryCount count;
   std::vector<void*> pointers;  // by CpuBinding::pointer_places_
   char* arena() const { return static_cast<char*>(memory.data()); }
 };
@@ -179,8 +183,7 @@ std::unique_ptr<Frame> CpuBinding::make_frame() const {
          "a run needs {} bytes of scratch memory beside {} bytes of weights, above the session's "
          "limit of {}",
          arena_bytes_, executable_.shared().weights.bytes(), limit);
-  auto frame = std::make_unique<Frame>();
-  frame->memory = paged_tensor(DType::u8, {arena_bytes_});
+  auto frame = std::make_unique<Frame>(executable_.shared(), static_cast<size_t>(arena_bytes_));
   frame->tensors.resize(static_cast<size_t>(tensors_));
   frame->pointers.resize(pointer_places_.size());
   return frame;
@@ -297,8 +300,7 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
 }
 
 std::vector<Tensor> CpuBinding::run_group() const {
-  Frame frame;
-  frame.memory = paged_tensor(DType::u8, {arena_bytes_});
+  Frame frame(executable_.shared(), static_cast<size_t>(arena_bytes_));
   frame.tensors.resize(static_cast<size_t>(tensors_));
   frame.pointers.resize(pointer_places_.size());
   std::vector<Tensor> outputs(graph().outputs.size());

@@ -22,7 +22,8 @@ struct CpuShared {
   ThreadPool pool;
   WeightStore weights;
   size_t limit;
-  GemmKernel gemm;  // decides the precision of contractions
+  std::atomic<size_t> scratch{0};  // bytes of all arenas
+  GemmKernel gemm;                 // decides the precision of contractions
 };
 
 class CpuExecutable final : public Executable, public std::enable_shared_from_this<CpuExecutable> {

@@ -25,6 +25,10 @@ class CudaBackend final : public Backend {
     return std::make_unique<cuda::CudaProfiler>(shared_->context);
   }
 
+  MemoryUse memory_use() const override {
+    return {shared_->weights.bytes(), shared_->scratch, shared_->graphs, shared_->pinned};
+  }
+
  private:
   CudaOptions options_;
   std::shared_ptr<cuda::CudaShared> shared_;

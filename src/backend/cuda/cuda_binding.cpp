@@ -44,17 +44,20 @@ struct Recording {
   std::vector<CUgraphNode> nodes;  // by kernel
   Addresses addresses;
   bool traced;  // made while CUPTI listened, which sees the kernels of no other
+  std::unique_ptr<MemoryCount> memory;  // what the device had less afterwards
 };
 
 // The memory of one run, reused by later ones.
 struct Frame {
-  Frame(const ContextPtr& context, size_t bytes, size_t host_bytes)
-      : own(context),
-        stream(Stream::borrow(context, own.handle())),
-        memory(context, bytes),
-        error(context, sizeof(uint32_t)),
-        host(context, host_bytes + kAlignment),
-        done(context) {
+  Frame(CudaShared& shared, size_t bytes, size_t host_bytes)
+      : own(shared.context),
+        stream(Stream::borrow(shared.context, own.handle())),
+        memory(shared.context, bytes),
+        error(shared.context, sizeof(uint32_t)),
+        host(shared.context, host_bytes + kAlignment),
+        scratch(shared.scratch, bytes),
+        pinned(shared.pinned, host_bytes + kAlignment),
+        done(shared.context) {
     fill(error.pointer(), std::byte{0}, sizeof(uint32_t), own);
     own.synchronize();
     host_error() = 0;
@@ -64,10 +67,11 @@ struct Frame {
   }
 
   Stream own;
-  Stream stream;         // of the latest run: its own or the caller's
-  DeviceBuffer memory;   // arena, then inputs, outputs and results of host steps
-  DeviceBuffer error;    // 0, or an index was out of range
-  PinnedBuffer host;     // inputs and small outputs on their way, then the error
+  Stream stream;        // of the latest run: its own or the caller's
+  DeviceBuffer memory;  // arena, then inputs, outputs and results of host steps
+  DeviceBuffer error;   // 0, or an index was out of range
+  PinnedBuffer host;    // inputs and small outputs on their way, then the error
+  MemoryCount scratch, pinned;
   Event done;            // of the latest run
   bool pending = false;  // nobody has waited for it
   bool staged = false;   // it read inputs from `host`
@@ -433,8 +437,14 @@ void CudaBinding::record(Frame& frame, Values& values, bool traced) const {
       nodes.back() = capture.last_node();
       after_kernel = true;
     }
+  CapturedGraph captured = capture.end();
+  const size_t before = memory_use().free;
+  GraphExec graph(std::move(captured));
+  const size_t after = memory_use().free;
   frame.recording.emplace(
-      Recording{GraphExec(capture.end()), std::move(nodes), values.addresses, traced});
+      Recording{std::move(graph), std::move(nodes), values.addresses, traced,
+                std::make_unique<MemoryCount>(executable_.shared().graphs,
+                                              before > after ? before - after : 0)});
 }
 
 // Launches the recorded graph, with the addresses of this run's inputs and outputs.
@@ -490,7 +500,7 @@ std::unique_ptr<Frame> CudaBinding::take_frame(const RunState& state, bool captu
            "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
            "limit of {}",
            frame_bytes_, executable_.shared().weights.bytes(), limit);
-    frame = std::make_unique<Frame>(context(), frame_bytes_, host_bytes_);
+    frame = std::make_unique<Frame>(executable_.shared(), frame_bytes_, host_bytes_);
   }
   frame->stream = Stream::borrow(
       context(), state.stream ? static_cast<CUstream>(state.stream) : frame->own.handle());
@@ -669,7 +679,7 @@ void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> o
 
 std::vector<Tensor> CudaBinding::run_group() const {
   const ContextScope scope(*context());
-  Frame frame(context(), frame_bytes_, 0);
+  Frame frame(executable_.shared(), frame_bytes_, 0);
   Values values{{}, addresses({}, {}, frame), std::vector<Tensor>(static_cast<size_t>(results_))};
   bool after_kernel = false;
   execute(steps_[0], frame, values, after_kernel);

@@ -35,6 +35,7 @@ struct CudaShared {
   std::shared_ptr<PinnedPool> results;
   size_t limit;
   Precision precision;
+  std::atomic<size_t> scratch{0}, graphs{0}, pinned{0};  // bytes, see MemoryUse
 };
 
 // A tensor in new device memory.
