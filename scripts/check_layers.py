@@ -21,11 +21,12 @@ LAYERS = [
     ["backend"],  # the interface, backend.h
     ["backend/reference", "backend/cpu", "backend/cuda"],
     ["runtime", "measure"],
+    ["engines"],
     ["cli"],
 ]
 MUTUAL = {"fuse", "codegen"}
 # Nothing but these knows the ONNX format and its operators.
-USERS_OF_ONNX = {"onnx", "lower", "runtime", "cli"}
+USERS_OF_ONNX = {"onnx", "lower", "runtime", "engines", "cli"}
 
 RANK = {folder: rank for rank, layer in enumerate(LAYERS) for folder in layer}
 QUOTED = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

@@ -1,5 +1,6 @@
 """The program onrush: ``python -m onrush --help``."""
 
+import os
 import signal
 import sys
 
@@ -7,6 +8,7 @@ from . import _core
 
 
 def main() -> int:
+    os.environ.setdefault("ONRUSH_PYTHON", sys.executable)  # peers may be installed beside us
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # commands do not return to Python meanwhile
     return _core.program(["onrush", *sys.argv[1:]])
 

@@ -5,8 +5,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/arguments.h"
+#include "cli/measuring.h"
+#include "measure/verdict.h"
 #include <onrush/session.h>
 
 namespace onrush::cli {
@@ -21,6 +24,35 @@ struct RunCommand {
   SessionOptions session;
 };
 void run(const RunCommand& command);
+
+struct BenchCommand {
+  std::string model;
+  InputTexts inputs;  // an input with several shapes makes a configuration of each
+  std::vector<int64_t> batches;
+  std::vector<std::string> precisions;
+  Setting setting;  // no placement: on a GPU both, one after the other
+  size_t rounds = measure::kDefaultRounds;
+  double timeout_s = 600;
+  std::vector<double> rates;  // requests a second of load mode
+  int callers = 1;
+  double load_seconds = 10;
+  ReportFiles files;
+};
+void bench(const BenchCommand& command);
+
+struct CompareCommand {
+  std::string model;
+  InputTexts inputs;
+  std::vector<std::string> with;    // peers and their variants; empty: those that fit
+  std::string torch;                // module:callable or FILE.pt2: the model for PyTorch
+  std::vector<std::string> python;  // interpreters; empty: those that are found
+  std::string against;              // whose outputs are taken for right; empty: onnxruntime's
+  Setting setting;
+  size_t rounds = measure::kDefaultRounds;
+  double timeout_s = 600;
+  ReportFiles files;
+};
+void compare(const CompareCommand& command);
 
 // Needs no external data and runs nothing.
 void inspect(const std::string& model);

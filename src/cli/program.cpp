@@ -90,6 +90,128 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
   return command;
 }
 
+void add_device(CLI::App& command, std::string& device, const std::string& description) {
+  command.add_option("--device", device, description)->type_name("NAME")->check(check_device);
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "Threads; 0 (default): one a processor")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(0, 4096)));
+}
+
+void add_report_files(CLI::App& command, ReportFiles& files) {
+  const auto add = [&](const std::string& option, std::string& path, const std::string& what) {
+    command.add_option(option, path, what)->type_name("FILE");
+  };
+  add("--json", files.json, "Write all figures, down to single runs, as JSON");
+  add("--csv", files.csv, "Write the first table as CSV");
+  add("--markdown", files.markdown, "Write the tables as Markdown");
+}
+
+void add_rounds(CLI::App& command, size_t& rounds, double& timeout_s) {
+  command.add_option("--rounds", rounds, "Rounds (default: 50)")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 100000)));
+  command
+      .add_option("--timeout", timeout_s,
+                  "Seconds that an engine may take for one thing, as loading (default: 600)")
+      ->type_name("S")
+      ->check(quiet(CLI::PositiveNumber));
+}
+
+void add_placement(CLI::App& command, std::string& placement, const std::string& description) {
+  command.add_option("--placement", placement, description)
+      ->type_name("NAME")
+      ->check(quiet(CLI::IsMember({"host", "device"})));
+}
+
+CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
+  CLI::App& command = *app.add_subcommand(
+      "bench", "Measure latency, throughput, start and memory of a model, or serve it a load");
+  add_model(command, bench.model);
+  add_inputs(command, bench.inputs);
+  command
+      .add_option("--batch", bench.batches,
+                  "Sizes of the first axis of all inputs, as in 1,8,32: one configuration each")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(quiet(CLI::PositiveNumber));
+  command
+      .add_option("--precision", bench.precisions,
+                  "Of products of fp32 models, one configuration each: fp32, tf32, fp16, bf16")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(quiet(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"})));
+  add_device(command, bench.setting.device, "cpu (default) or cuda[:N]");
+  add_placement(command, bench.setting.placement,
+                "Where inputs and outputs lie: host, or device (default on a GPU: both in turn)");
+  add_threads(command, bench.setting.threads);
+  add_rounds(command, bench.rounds, bench.timeout_s);
+  command
+      .add_option("--rate", bench.rates,
+                  "Load mode: requests a second that arrive whether or not earlier ones are done, "
+                  "as in 100,200")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(quiet(CLI::PositiveNumber));
+  command.add_option("--callers", bench.callers, "Load mode: threads that serve them (default: 1)")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 4096)));
+  command
+      .add_option("--seconds", bench.load_seconds,
+                  "Load mode: for how long requests arrive (default: 10)")
+      ->type_name("S")
+      ->check(quiet(CLI::PositiveNumber));
+  add_report_files(command, bench.files);
+  return command;
+}
+
+CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
+  CLI::App& command = *app.add_subcommand(
+      "compare", "Measure Onrush beside its peers, in turns, and compare what they compute");
+  add_model(command, compare.model);
+  add_inputs(command, compare.inputs);
+  command
+      .add_option("--with", compare.with,
+                  "Engines, separated by commas: onnxruntime[:iobinding|graph|tuned], "
+                  "openvino[:bf16], pytorch[:channels_last|autocast|graph|compile], "
+                  "onrush:PRECISION, PEER:all, or all (default: onnxruntime; openvino on the CPU; "
+                  "pytorch with --torch)")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      .add_option("--torch", compare.torch,
+                  "The model for PyTorch: module:callable, which makes or is an nn.Module, or a "
+                  "file that torch.export.save wrote (default: what onnx2torch makes of MODEL)")
+      ->type_name("module:callable|FILE.pt2");
+  add_repeatable(command, "--python", compare.python, "PATH",
+                 "The Python interpreter that has the peers; may be given several times (default: "
+                 "$ONRUSH_PYTHON, an activated environment, python3)");
+  command
+      .add_option("--against", compare.against,
+                  "Compare outputs with those of this engine (default: onnxruntime, else the first "
+                  "peer)")
+      ->type_name("ENGINE");
+  add_device(command, compare.setting.device, "cpu (default) or cuda[:N], for all engines");
+  add_placement(command, compare.setting.placement,
+                "Where inputs and outputs lie: host, or device (default on a GPU)");
+  command
+      .add_option("--precision", compare.setting.precision,
+                  "Of products of fp32 models in Onrush, and what PyTorch's autocast uses: fp32, "
+                  "tf32, fp16 or bf16")
+      ->type_name("NAME")
+      ->check(quiet(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"})));
+  add_threads(command, compare.setting.threads);
+  add_rounds(command, compare.rounds, compare.timeout_s);
+  add_report_files(command, compare.files);
+  return command;
+}
+
 CLI::App& add_inspect(CLI::App& app, std::string& model) {
   CLI::App& command = *app.add_subcommand(
       "inspect", "Show inputs, outputs, operators, weights, and what is unsupported");
@@ -142,11 +264,15 @@ int dispatch(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(26);
   RunCommand run_command;
+  BenchCommand bench_command;
+  CompareCommand compare_command;
   std::string inspected;
   PlanCommand plan_command;
   CacheCommand cache_command;
   int optimization_level = 1;
   CLI::App& run_app = add_run(app, run_command);
+  CLI::App& bench_app = add_bench(app, bench_command);
+  CLI::App& compare_app = add_compare(app, compare_command);
   CLI::App& inspect_app = add_inspect(app, inspected);
   CLI::App& plan_app = add_plan(app, plan_command, optimization_level);
   CLI::App& cache_app = add_cache(app, cache_command);
@@ -162,6 +288,8 @@ int dispatch(int argc, char** argv) {
   }
   plan_command.optimize = optimization_level > 0;
   if (run_app.parsed()) run(run_command);
+  else if (bench_app.parsed()) bench(bench_command);
+  else if (compare_app.parsed()) compare(compare_command);
   else if (inspect_app.parsed()) inspect(inspected);
   else if (plan_app.parsed()) plan(plan_command);
   else if (cache_app.parsed()) cache(cache_command);

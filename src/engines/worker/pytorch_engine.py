@@ -1,0 +1,131 @@
+"""PyTorch: eager; channels last; autocast; a CUDA graph; torch.compile."""
+import contextlib
+import importlib
+import os
+import sys
+
+import torch
+
+
+def make_module(source, model):
+    """The module of "module:callable", of a .pt2 file, or built from the ONNX file."""
+    if not source:
+        try:
+            import onnx2torch
+        except ImportError:
+            raise RuntimeError(
+                "an ONNX file alone gives no PyTorch module: name one by --torch module:callable "
+                "or --torch FILE.pt2, or install onnx2torch"
+            ) from None
+        return onnx2torch.convert(model)
+    if source.endswith(".pt2"):
+        return torch.export.load(source).module()
+    sys.path.insert(0, os.getcwd())
+    module, _, name = source.partition(":")
+    made = getattr(importlib.import_module(module), name)
+    return made if isinstance(made, torch.nn.Module) else made()
+
+
+def tensors_of(outputs):
+    """The tensors of whatever a module returned, in order."""
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = outputs.values()
+    if isinstance(outputs, (list, tuple)) or hasattr(outputs, "__iter__"):
+        return [tensor for part in outputs for tensor in tensors_of(part)]
+    return []
+
+
+class Engine:
+    def __init__(self, variant):
+        self.variant = variant
+
+    def version(self):
+        return torch.__version__
+
+    def load(self, request, feeds):
+        if request["threads"]:
+            torch.set_num_threads(request["threads"])
+        self.device = torch.device(request["device"])
+        self.on_gpu = self.device.type == "cuda"
+        self.resident = request["placement"] == "device"
+        if self.variant == "graph" and not self.on_gpu:
+            raise RuntimeError("CUDA graphs need a GPU")
+        tf32 = request["precision"] != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_grad_enabled(False)
+
+        self.host = [self.tensor(feeds[name]) for name in request["order"]]
+        self.module = make_module(request.get("torch"), request["model"])
+        # A module made from torch.export has its mode fixed.
+        with contextlib.suppress(NotImplementedError):
+            self.module.eval()
+        self.module.to(self.device)
+        floats = [t.dtype for t in self.host if t.is_floating_point()]
+        if floats and floats[0] != torch.float32:
+            self.module.to(floats[0])
+        self.inputs = [self.layout(t.to(self.device)) for t in self.host]
+        self.call = self.module
+        if self.variant == "channels_last":
+            self.module.to(memory_format=torch.channels_last)
+        elif self.variant == "compile":
+            mode = "reduce-overhead" if self.on_gpu else "default"
+            self.call = torch.compile(self.module, mode=mode)
+        elif self.variant == "graph":
+            self.record()
+        self.autocast_dtype = torch.bfloat16
+        if self.on_gpu and request["precision"] != "bf16":
+            self.autocast_dtype = torch.float16
+
+    @staticmethod
+    def tensor(array):
+        if array.dtype.name == "bfloat16":
+            return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+        return torch.from_numpy(array)
+
+    def layout(self, tensor):
+        if self.variant == "channels_last" and tensor.dim() == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+    def record(self):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.module(*self.inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = self.module(*self.inputs)
+
+        def replay(*_):
+            graph.replay()
+            return outputs
+
+        self.call = replay
+
+    def run(self):
+        if self.on_gpu and not self.resident:
+            for target, source in zip(self.inputs, self.host):
+                target.copy_(source)
+        if self.variant == "autocast":
+            with torch.autocast(self.device.type, self.autocast_dtype):
+                outputs = tensors_of(self.call(*self.inputs))
+        else:
+            outputs = tensors_of(self.call(*self.inputs))
+        if self.on_gpu and not self.resident:
+            outputs = [tensor.cpu() for tensor in outputs]
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        return outputs
+
+    def to_numpy(self, outputs):
+        return [
+            (t.float() if t.dtype == torch.bfloat16 else t).cpu().numpy() for t in outputs
+        ]
+
+    def output_names(self):
+        return []

@@ -1,0 +1,45 @@
+#include "engines/peers.h"
+#include "support.h"
+#include <onrush/error.h>
+
+namespace onrush::engines {
+namespace {
+
+using Names = std::vector<std::string>;
+
+TEST(Peers, names) {
+  EXPECT_EQ(peer_names("onnxruntime"), Names{"onnxruntime"});
+  EXPECT_EQ(peer_names("openvino:bf16"), Names{"openvino:bf16"});
+  EXPECT_EQ(peer_names("openvino:all"), (Names{"openvino", "openvino:bf16"}));
+  EXPECT_GE(peer_names("all").size(), 11u);
+  EXPECT_THROW(peer_names("tensorrt"), Error);
+  EXPECT_THROW(peer_names("openvino:fast"), Error);
+}
+
+TEST(Peers, interpreters_that_will_not_do) {
+  EXPECT_EQ(python_interpreters({"a", "b"}), (Names{"a", "b"}));
+  EXPECT_EQ(python_interpreters({}).back(), "python3");
+  try {
+    find_python("openvino", {"/no/python", "/bin/false"});
+    FAIL();
+  } catch (const WorkerError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "not installed: /no/python cannot be started, /bin/false cannot be started; --python "
+              "names another");
+  }
+}
+
+TEST(Peers, scripts_are_complete) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(write_worker_scripts(folder.path("")), folder.path("") + "/worker.py");
+  for (const char* name :
+       {"worker.py", "onnxruntime_engine.py", "openvino_engine.py", "pytorch_engine.py"}) {
+    std::ifstream file(folder.path(name));
+    std::string line;
+    EXPECT_TRUE(std::getline(file, line) && line.starts_with("\"\"\"")) << name;
+  }
+  EXPECT_THROW(write_worker_scripts(folder.path("absent")), Error);
+}
+
+}  // namespace
+}  // namespace onrush::engines
