@@ -35,7 +35,8 @@ int available_processors() {
 }
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { worker(); });
+  for (int i = 1; i < threads; ++i)
+    workers_.emplace_back([this, i] { worker(static_cast<size_t>(i)); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -47,19 +48,25 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : workers_) thread.join();
 }
 
-void ThreadPool::Job::take_tasks() {
-  for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
-    try {
-      (*work)(task);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
+// Its own range first, then what is left of the others'.
+void ThreadPool::Job::take_tasks(size_t thread) {
+  int64_t finished = 0;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    Range& range = ranges[(thread + i) % ranges.size()];
+    for (int64_t task; (task = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;
+         ++finished) {
+      try {
+        (*work)(task);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+      }
     }
-    done.fetch_add(1, std::memory_order_release);
   }
+  if (finished) done.fetch_add(finished, std::memory_order_release);
 }
 
-void ThreadPool::worker() {
+void ThreadPool::worker(size_t thread) {
   const SubnormalsAreZero mode;
   uint64_t seen = 0;
   while (true) {
@@ -75,7 +82,7 @@ void ThreadPool::worker() {
       seen = generation_.load(std::memory_order_acquire);
       job = job_;
     }
-    job->take_tasks();
+    job->take_tasks(thread);
   }
 }
 
@@ -83,7 +90,7 @@ void ThreadPool::worker() {
 std::shared_ptr<ThreadPool::Job> ThreadPool::fresh_job() {
   for (const auto& job : jobs_)
     if (job.use_count() == 1) return job;
-  jobs_.push_back(std::make_shared<Job>());
+  jobs_.push_back(std::make_shared<Job>(workers_.size() + 1));
   return jobs_.back();
 }
 
@@ -96,8 +103,11 @@ void ThreadPool::run(int64_t tasks, Work work) {
   }
   const std::shared_ptr<Job> job = fresh_job();
   job->work = &work;
-  job->tasks = tasks;
-  job->next = 0;
+  const auto ranges = static_cast<int64_t>(job->ranges.size());
+  for (int64_t i = 0; i < ranges; ++i) {
+    job->ranges[static_cast<size_t>(i)].next = tasks * i / ranges;
+    job->ranges[static_cast<size_t>(i)].end = tasks * (i + 1) / ranges;
+  }
   job->done = 0;
   job->error = nullptr;
   {
@@ -106,7 +116,7 @@ void ThreadPool::run(int64_t tasks, Work work) {
     generation_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
-  job->take_tasks();
+  job->take_tasks(0);
   for (int spin = 0; job->done.load(std::memory_order_acquire) != tasks; ++spin)
     spin < kSpins ? pause() : std::this_thread::yield();
   if (job->error) std::rethrow_exception(job->error);
