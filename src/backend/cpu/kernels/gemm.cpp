@@ -4,24 +4,11 @@
 //
 #include "hwy/highway.h"
 //
-#include "backend/cpu/kernels/activation_f32-inl.h"
+#include "backend/cpu/kernels/finish-inl.h"
 #include "backend/cpu/kernels/gemm_parts.h"
-#include "backend/cpu/kernels/min_max-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
-
-// One vector of one row; `load` reads the vector at an address.
-template <Activation activation, class Load>
-HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t column, Load load) {
-  if (tile.accumulate) v = hn::Add(v, load(tile.c + row * tile.c_stride + column));
-  if (!tile.epilogue) return v;
-  const GemmEpilogue& epilogue = *tile.epilogue;
-  if (epilogue.bias) v = hn::Add(v, load(epilogue.bias + column));
-  if (epilogue.residual)
-    v = hn::Add(v, load(epilogue.residual + row * epilogue.residual_stride + column));
-  return clamp(activate<activation>(v), epilogue.low, epilogue.high);
-}
 
 template <Activation activation>
 void finish_rows(const GemmTile& tile, const float* product, int64_t stride) {

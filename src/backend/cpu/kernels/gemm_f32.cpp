@@ -8,6 +8,7 @@
 
 #include "hwy/highway.h"
 //
+#include "backend/cpu/kernels/finish-inl.h"
 #include "backend/cpu/kernels/gemm_parts.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -15,7 +16,8 @@ namespace onrush::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // A register tile of kRows x (2 vectors): its accumulators, the panel's two vectors and one
-// element of A fill the register file.
+// element of A fill the register file. Where C has half the columns or less, half the vectors are
+// computed.
 using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 inline constexpr D d;
@@ -34,8 +36,8 @@ inline constexpr int kSplit = kTileRows == 1   ? 4
 
 // Rows of A are addressed from every fourth one, with offsets of 0 to 3 strides: five address
 // registers in all.
-template <int kTileRows>
-HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kVectors]) {
+template <int kTileRows, int kUsed>
+HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kUsed]) {
   constexpr int kGroups = (kTileRows + 3) / 4;
   constexpr int kSteps = kSplit<kTileRows>;
   const int64_t stride = tile.a_stride;
@@ -43,14 +45,14 @@ HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kVectors]) {
   for (int g = 0; g < kGroups; ++g) a[g] = static_cast<const float*>(tile.a) + 4 * g * stride;
   const auto* b = static_cast<const float*>(tile.b);
 
-  V partial[kSteps][kTileRows][kVectors];
+  V partial[kSteps][kTileRows][kUsed];
   for (auto& step : partial)
     for (auto& row : step)
       for (V& v : row) v = hn::Zero(d);
 
   const auto multiply_row = [&](int64_t p, int step) HWY_ATTR {
-    V columns[kVectors];
-    for (int v = 0; v < kVectors; ++v)
+    V columns[kUsed];
+    for (int v = 0; v < kUsed; ++v)
       columns[v] = hn::Load(d, b + p * kCols + v * int64_t(hn::Lanes(d)));
     // Keeps GCC from loading a column again for each of two or three rows.
     if constexpr (kTileRows == 2 || kTileRows == 3)
@@ -59,7 +61,7 @@ HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kVectors]) {
     for (int r = 0; r < kTileRows; ++r) {
       const V element = hn::Set(d, a[r / 4][(r % 4) * stride + p]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v)
+      for (int v = 0; v < kUsed; ++v)
         partial[step][r][v] = hn::MulAdd(element, columns[v], partial[step][r][v]);
     }
   };
@@ -72,31 +74,56 @@ HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kVectors]) {
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kUsed; ++v) {
       sum[r][v] = partial[0][r][v];
       for (int step = 1; step < kSteps; ++step) sum[r][v] = hn::Add(sum[r][v], partial[step][r][v]);
     }
 }
 
-template <int kTileRows>
-void run_rows(const GemmTile& tile) {
-  V sum[kTileRows][kVectors];
-  multiply<kTileRows>(tile, sum);
+// The epilogue on the sums themselves. Rest: the last of the vectors may be a part of one.
+template <Activation activation, bool kRest, int kTileRows, int kUsed>
+HWY_INLINE void finish_sums(const GemmTile& tile, const V (&sum)[kTileRows][kUsed]) {
   constexpr auto kLanes = int64_t(hn::MaxLanes(D()));
-  if (tile.cols == kCols && !tile.epilogue) {
+#pragma GCC unroll 8
+  for (int v = 0; v < kUsed; ++v) {
+    const int64_t column = v * kLanes;
+    const auto mask = hn::FirstN(d, size_t(HWY_MAX(int64_t{0}, tile.cols - column)));
+    const auto load = [mask](const float* at) HWY_ATTR {
+      if constexpr (kRest) return hn::MaskedLoad(mask, d, at);
+      else return hn::LoadU(d, at);
+    };
 #pragma GCC unroll 16
-    for (int r = 0; r < kTileRows; ++r)
-      for (int v = 0; v < kVectors; ++v) {
-        float* c = tile.c + r * tile.c_stride + v * kLanes;
-        hn::StoreU(tile.accumulate ? hn::Add(sum[r][v], hn::LoadU(d, c)) : sum[r][v], d, c);
-      }
+    for (int r = 0; r < kTileRows; ++r) {
+      const V result = finish_vector<activation>(sum[r][v], tile, r, column, load);
+      float* c = tile.c + r * tile.c_stride + column;
+      if constexpr (kRest) hn::BlendedStore(result, mask, d, c);
+      else hn::StoreU(result, d, c);
+    }
+  }
+}
+
+template <int kTileRows, int kUsed>
+HWY_INLINE void run_columns(const GemmTile& tile) {
+  constexpr auto kLanes = int64_t(hn::MaxLanes(D()));
+  V sum[kTileRows][kUsed];
+  multiply<kTileRows>(tile, sum);
+  const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
+  if (activation == Activation::none) {
+    if (tile.cols == kUsed * kLanes) finish_sums<Activation::none, false>(tile, sum);
+    else finish_sums<Activation::none, true>(tile, sum);
     return;
   }
-  HWY_ALIGN float product[kTileRows * kCols];
+  HWY_ALIGN float product[kTileRows * kUsed * kLanes];
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r)
-    for (int v = 0; v < kVectors; ++v) hn::Store(sum[r][v], d, product + r * kCols + v * kLanes);
-  finish_tile(tile, product, kCols);
+    for (int v = 0; v < kUsed; ++v) hn::Store(sum[r][v], d, product + (r * kUsed + v) * kLanes);
+  finish_tile(tile, product, kUsed * kLanes);
+}
+
+template <int kTileRows>
+void run_rows(const GemmTile& tile) {
+  if (tile.cols <= kCols / 2) run_columns<kTileRows, kVectors / 2>(tile);
+  else run_columns<kTileRows, kVectors>(tile);
 }
 
 using Run = void (*)(const GemmTile&);
