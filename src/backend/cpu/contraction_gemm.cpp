@@ -15,9 +15,8 @@ constexpr int64_t kSmallBlockBytes = 32 * 1024, kSmallBlockRows = 64;
 constexpr int64_t kSplitRows = 256;
 constexpr int64_t kMostChunkSteps = 64;  // of k: the panel is in L2 as well
 constexpr int64_t kTasksPerThread = 4;
-constexpr int64_t kTaskProducts = 128 * 1024;  // at least, in a task: some microseconds
 constexpr int64_t kFewRows = 8;    // that the vector units multiply sooner than a unit of SplitGemm
-constexpr int64_t kFillRows = 32;  // of a block that one task fills
+constexpr int64_t kFillRows = 16;  // of a block that one task fills
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -245,31 +244,78 @@ void ContractionKernel::Impl::run_block(const Block& block, const Panels& all, i
 struct ContractionKernel::Impl::Partition {
   int64_t block_rows, blocks, panels_each, parts;
   bool split_panels;
+  int64_t cycles;  // what it is expected to take
 };
 
-ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
-  const int64_t most = threads > 1 ? threads * kTasksPerThread : 1;
-  const int64_t wanted = std::clamp<int64_t>(batch * m * n * k / kTaskProducts, 1, most);
-  Partition p{};
-  int64_t unit = gemm.rows, rows = 0;
-  if (splits(m)) {
-    unit = SplitGemm::kRows;
-    const int64_t row_bytes = SplitGemm::unit_bytes(k) / SplitGemm::kTileRows;
-    const int64_t small = std::max(kSmallBlockRows, kSmallBlockBytes / row_bytes / unit * unit);
-    p.split_panels = batch * panels() * SplitGemm::panel_bytes(k) <= kSplitPanelsBytes &&
-                     divide_up(m, small) >= std::max<int64_t>(2, threads);
-    const int64_t fitting = kBlockBytes / row_bytes / unit * unit;
-    const int64_t share = round_up(divide_up(m * batch, wanted), unit);
-    rows = p.split_panels ? small : std::max(kSplitRows, std::min(fitting, share));
-  } else {
-    rows = std::max(unit, kBlockBytes / 4 / gemm.block_stride(k) / unit * unit);
+// What the pieces of a product take, in cycles that were measured for AMX and AVX-512.
+struct ContractionKernel::Impl::Costs {
+  int64_t unit;                         // rows that are multiplied at once
+  int64_t multiply, split_panel, fill;  // a unit by a panel; a panel; a unit
+  int64_t unit_bytes;                   // that are read for each panel
+  static constexpr int64_t kTask = 1500;
+  static constexpr int64_t kL1Bytes = 48 * 1024;
+
+  // So many units by a panel: more where they are read from L2.
+  int64_t product(int64_t units) const {
+    return units * multiply * (units * unit_bytes > kL1Bytes ? 3 : 2) / 2;
   }
-  p.block_rows = std::min(m, round_up(divide_up(m, divide_up(m, rows)), unit));
+};
+
+ContractionKernel::Impl::Costs ContractionKernel::Impl::costs(bool splits) const {
+  const int64_t rows = gemm.rows;
+  if (!splits) return {rows, k * rows, 0, reads_in_place(m) ? 0 : k * rows / 8, 0};
+  const int64_t steps = SplitGemm::steps(k);
+  return {SplitGemm::kTileRows, 220 * steps, 300 * steps, 150 * steps, SplitGemm::unit_bytes(k)};
+}
+
+ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(const Costs& costs,
+                                                                      int64_t blocks, int64_t parts,
+                                                                      bool split_panels,
+                                                                      int threads) const {
+  Partition p{.split_panels = split_panels};
+  p.block_rows = std::min(m, round_up(divide_up(m, blocks), costs.unit));
   p.blocks = divide_up(m, p.block_rows);
-  const int64_t parts = std::clamp<int64_t>(wanted / (batch * p.blocks), 1, panels());
   p.panels_each = divide_up(panels(), parts);
   p.parts = divide_up(panels(), p.panels_each);
+  const int64_t units = divide_up(p.block_rows, costs.unit), tasks = batch * p.blocks * p.parts;
+  const auto shared = [&](int64_t cycles) { return cycles / threads + Costs::kTask; };
+  int64_t task = p.panels_each * costs.product(units) + Costs::kTask;
+  if (split_panels) p.cycles += shared(batch * panels() * costs.split_panel);
+  task += p.panels_each * costs.split_panel / (split_panels ? 3 : 1);
+  if (p.parts > 1) p.cycles += shared(batch * p.blocks * units * costs.fill);
+  else task += units * costs.fill;
+  p.cycles += divide_up(tasks, threads) * task;
   return p;
+}
+
+ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
+  const bool split_rows = splits(m);
+  const Costs costs = this->costs(split_rows);
+  std::optional<Partition> best;
+  // With blocks of so many rows at most: as many as fill the threads.
+  const auto consider = [&](int64_t rows, bool split_panels) {
+    const int64_t least = divide_up(m, std::max(rows, costs.unit));
+    int64_t blocks = least;
+    for (int64_t turns = 0; turns <= kTasksPerThread; ++turns) {
+      for (int64_t parts = 1; parts <= panels(); parts = parts == 1 ? threads : 2 * parts) {
+        const Partition p = partition(costs, blocks, parts, split_panels, threads);
+        if (!best || p.cycles < best->cycles) best = p;
+        if (threads == 1 || split_panels || parts >= kTasksPerThread * threads) break;
+      }
+      if (least * batch >= kTasksPerThread * threads) break;
+      blocks = divide_up(round_up(blocks * batch + 1, threads), batch);
+    }
+  };
+  if (split_rows) {
+    const int64_t row_bytes = SplitGemm::unit_bytes(k) / SplitGemm::kTileRows;
+    const int64_t unit = SplitGemm::kRows;
+    consider(std::max(kSplitRows, kBlockBytes / row_bytes / unit * unit), false);
+    if (batch * panels() * SplitGemm::panel_bytes(k) <= kSplitPanelsBytes)
+      consider(std::max(kSmallBlockRows, kSmallBlockBytes / row_bytes / unit * unit), true);
+  } else {
+    consider(kBlockBytes / 4 / gemm.block_stride(k) / costs.unit * costs.unit, false);
+  }
+  return *best;
 }
 
 void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffers,

@@ -193,6 +193,10 @@ struct ContractionKernel::Impl {
   bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                   void* const* epilogue_buffers) const;
   struct Partition;
+  struct Costs;
+  Costs costs(bool splits) const;
+  Partition partition(const Costs& costs, int64_t blocks, int64_t parts, bool split_panels,
+                      int threads) const;
   Partition partition(int threads) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
