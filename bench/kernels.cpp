@@ -249,34 +249,37 @@ void bench_reductions() {
          }));
 }
 
-// A square kernel of `side` over three rows or more of an image.
-void bench_depthwise(int side, int64_t width, int64_t channels, bool sliding) {
-  const int64_t padded = width + side - 1;
-  const Array<float> input = numbers(side * padded * channels);
+// A square kernel of `side` over the rows of an image that it needs.
+void bench_depthwise(int side, int step, int64_t width, int64_t channels) {
+  const int64_t image_width = (width - 1) * step + side;
+  const Array<float> input = numbers(side * image_width * channels);
   const Array<float> weights = numbers(side * side * channels), bias = numbers(channels);
   Array<float> out(static_cast<size_t>(width * channels));
-  std::vector<const float*> taps;
-  for (int64_t x = 0; x < width; ++x)
-    for (int y = 0; y < side; ++y)
-      for (int dx = 0; dx < side; ++dx)
-        taps.push_back(input.data() + (y * padded + x + dx) * channels);
+  std::vector<DepthwiseRow::WindowRow> rows;
+  for (int y = 0; y < side; ++y)
+    rows.push_back(
+        {input.data() + y * image_width * channels, weights.data() + y * side * channels});
   const double operations = 2.0 * side * side * static_cast<double>(width * channels);
   const Rate rate = rate_of(operations, [&] {
-    depthwise_f32({.taps = taps.data(),
-                   .weights = weights.data(),
+    depthwise_f32({.rows = rows.data(),
+                   .row_count = side,
+                   .columns = side,
+                   .first_pixel = 0,
+                   .first_weight = 0,
+                   .pixel_step = step * channels,
+                   .column_step = channels,
+                   .weight_step = channels,
                    .bias = bias.data(),
                    .out = out.data(),
                    .out_stride = channels,
-                   .tap_count = side * side,
                    .width = width,
                    .channels = channels,
                    .low = 0,
-                   .high = 6,
-                   .sliding_columns = sliding ? side : 0});
+                   .high = 6});
   });
-  std::printf("depthwise %dx%d%s, %3ld pixels of %3ld: %6.1f GFLOP/s %5.1f %% of peak\n", side,
-              side, sliding ? " sliding" : "", static_cast<long>(width),
-              static_cast<long>(channels), rate.flops / 1e9, 100 * rate.share);
+  std::printf("depthwise %dx%d step %d, %3ld pixels of %3ld: %6.1f GFLOP/s %5.1f %% of peak\n",
+              side, side, step, static_cast<long>(width), static_cast<long>(channels),
+              rate.flops / 1e9, 100 * rate.share);
 }
 
 void run_all() {
@@ -291,7 +294,7 @@ void run_all() {
   for (int side : {3, 5, 7})
     for (auto [width, channels] :
          {std::pair<int64_t, int64_t>{112, 16}, {56, 24}, {56, 72}, {28, 128}, {14, 512}, {7, 960}})
-      for (bool sliding : {false, true}) bench_depthwise(side, width, channels, sliding);
+      for (int step : {1, 2}) bench_depthwise(side, step, width, channels);
   bench_elementwise();
   bench_memory();
   bench_reductions();

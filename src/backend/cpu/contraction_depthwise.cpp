@@ -1,119 +1,149 @@
 // Convolutions with as many groups as channels: one multiplication a tap and element, no matrix.
 #include <algorithm>
-#include <cstring>
 #include <limits>
-#include <utility>
 
 #include "backend/cpu/contraction_impl.h"
 
 namespace onrush::cpu {
-// Channels (the batch axis) must lie side by side in the left operand, which is only read.
-bool ContractionKernel::Impl::can_run_depthwise() const {
+
+// What is read: channels (the batch axis) lie side by side; along a row of results (the innermost
+// axis of m) the window moves along one of its own axes, which are its columns.
+void ContractionKernel::Impl::plan_depthwise() {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
-  const int column = lhs.kernel.column_axis();
-  if (!load || load->dtype != DType::f32 || column < 0 || lhs.axes[kBatch].size() != 1 ||
+  const TileAxes& axes = lhs.kernel.axes();
+  const int channel = lhs.kernel.column_axis();
+  if (!load || load->dtype != DType::f32 || channel < 0 || lhs.axes[kBatch].size() != 1 ||
       epilogue.axes[kBatch].size() != 1)
-    return false;
-  if (load->address.stride[static_cast<size_t>(column)] != 1) return false;
-  return std::all_of(load->bounds.begin(), load->bounds.end(), [&](const ConcreteBound& bound) {
-    return bound.index.stride[static_cast<size_t>(column)] == 0;
-  });
+    return;
+  const auto along = [](const ConcreteAffine& a, int axis) {
+    return axis < 0 ? 0 : a.stride[static_cast<size_t>(axis)];
+  };
+  if (along(load->address, channel) != 1) return;
+  const int pixel = lhs.axes[kM].empty() ? -1 : lhs.axes[kM].back();
+  int column = lhs.axes[kK].empty() ? -1 : lhs.axes[kK].back();
+  for (const ConcreteBound& bound : load->bounds)
+    for (int axis : lhs.axes[kK])
+      if (along(bound.index, pixel) != 0 && along(bound.index, axis) != 0) column = axis;
+  Depthwise d{.width = lhs.inner_extent(kM),
+              .pixel_step = along(load->address, pixel),
+              .column_step = along(load->address, column)};
+  std::vector<const ConcreteBound*> column_bounds;
+  for (const ConcreteBound& bound : load->bounds) {
+    const bool by_column = along(bound.index, pixel) != 0 || along(bound.index, column) != 0;
+    for (int axis = 0; axis < axes.count; ++axis) {
+      const bool may_vary = by_column ? axis == pixel || axis == column : axis != channel;
+      if (along(bound.index, axis) != 0 && !may_vary) return;
+    }
+    if (by_column) column_bounds.push_back(&bound);
+    else d.row_bounds.push_back(bound);
+  }
+  const int64_t columns = column < 0 ? 1 : axes.extent[static_cast<size_t>(column)];
+  for (int64_t x = 0; x < d.width; ++x) {
+    const auto is_inside = [&](int64_t j) {
+      return std::ranges::all_of(column_bounds, [&](const ConcreteBound* bound) {
+        const int64_t at =
+            bound->index.offset + x * along(bound->index, pixel) + j * along(bound->index, column);
+        return at >= 0 && at < bound->extent;
+      });
+    };
+    int64_t begin = 0, end = columns;
+    while (begin < end && !is_inside(begin)) ++begin;
+    while (end > begin && !is_inside(end - 1)) --end;
+    if (d.runs.empty() || d.runs.back().column != begin || d.runs.back().columns != end - begin)
+      d.runs.push_back({x, 0, begin, end - begin});
+    ++d.runs.back().count;
+  }
+  for (int axis : lhs.axes[kK])
+    if (axis > column) d.weight_step *= axes.extent[static_cast<size_t>(axis)];
+  std::array<int64_t, kMaxAxes> index{};
+  for (int64_t t = 0; t < k; ++t) {
+    lhs.place(index.data(), kK, t);
+    if (column >= 0 && index[static_cast<size_t>(column)] != 0) continue;
+    const auto offset = [&](const ConcreteAffine& a) {
+      return dot(a, index.data(), axes.count) - a.offset;
+    };
+    d.window_rows.push_back({offset(load->address), t});
+    for (const ConcreteBound& bound : d.row_bounds) d.bound_offsets.push_back(offset(bound.index));
+  }
+  depthwise = std::move(d);
 }
 
-void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffers,
-                                            const float* packed,
+// Channels [c_first, c_last) of a row of results.
+void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_t c_last,
+                                            void* const* lhs_buffers, const float* packed,
                                             void* const* epilogue_buffers) const {
   const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+  const Depthwise& d = *depthwise;
+  const int64_t width = d.width, channels = c_last - c_first;
   const int axes = lhs.kernel.axes().count;
-  const int64_t width = lhs.inner_extent(kM);
-  const int64_t taps = k, channels = batch;
-  // Taps of every pixel: their address, or a row of zeros.
-  auto* zeros = static_cast<float*>(
-      thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(channels + 16) * 4));
-  std::fill_n(zeros, channels, 0.0f);
-  auto* table = static_cast<int64_t*>(thread_scratch(
-      ScratchSlot::places, static_cast<size_t>((width + taps + 2) * std::max(axes, 1)) * 8));
-  auto* pointers = static_cast<const float**>(thread_scratch(
-      ScratchSlot::pointers, static_cast<size_t>(width * taps + 1) * sizeof(float*)));
-  const std::array<int64_t, kMaxAxes> zero{};
-  lhs.rows(table, zero.data(), kM, row * width, 1);
-  int64_t* tap_table = table + axes;
-  lhs.rows(tap_table, zero.data(), kK, 0, taps);
-  const auto along_row = [&](const ConcreteAffine& a) {
-    return lhs.axes[kM].empty() ? 0 : a.stride[static_cast<size_t>(lhs.axes[kM].back())];
-  };
-  const auto* data = static_cast<const float*>(lhs_buffers[load.buffer]);
-  const int64_t step = along_row(load.address);
-  for (int64_t t = 0; t < taps; ++t) {
-    const int64_t* tap = tap_table + t * axes;
-    // The pixels [begin, end) of the row that this tap finds inside the image.
-    int64_t begin = 0, end = width;
-    for (const ConcreteBound& bound : load.bounds) {
-      const int64_t first =
-          dot(bound.index, table, axes) + dot(bound.index, tap, axes) - bound.index.offset;
-      const int64_t stride = along_row(bound.index);
-      if (stride == 0) {
-        if (first < 0 || first >= bound.extent) end = 0;
-        continue;
-      }
-      if (first < 0) begin = std::max(begin, (-first + stride - 1) / stride);
-      end = first >= bound.extent ? 0 : std::min(end, (bound.extent - first + stride - 1) / stride);
-    }
-    begin = std::min(begin, end);
-    const float* address =
-        data + dot(load.address, table, axes) + dot(load.address, tap, axes) - load.address.offset;
-    for (int64_t x = 0; x < begin; ++x) pointers[x * taps + t] = zeros;
-    for (int64_t x = begin; x < end; ++x) pointers[x * taps + t] = address + x * step;
-    for (int64_t x = end; x < width; ++x) pointers[x * taps + t] = zeros;
-  }
-  DepthwiseRow r{pointers,
-                 packed,
-                 nullptr,
-                 nullptr,
-                 channels,
-                 static_cast<int>(taps),
-                 width,
-                 channels,
-                 -std::numeric_limits<float>::infinity(),
-                 std::numeric_limits<float>::infinity()};
-  // A step along the row moves as far as a step along the window, in memory and in the image:
-  // neighbours share their taps. (Where the image is one pixel wide, the row runs along its height
-  // or along the batch.)
-  const auto slides = [&](const ConcreteAffine& a) {
-    return a.stride[static_cast<size_t>(lhs.axes[kK].back())] == along_row(a);
-  };
-  if (!lhs.axes[kK].empty() && slides(load.address) &&
-      std::ranges::all_of(load.bounds, [&](const ConcreteBound& b) { return slides(b.index); }))
-    r.sliding_columns = static_cast<int>(lhs.inner_extent(kK));
   std::array<int64_t, kMaxAxes> index{};
-  const int out_axes = epilogue.kernel.axes().count;
+  lhs.place(index.data(), kM, row * width);
+  const float* first = static_cast<const float*>(lhs_buffers[load.buffer]) +
+                       dot(load.address, index.data(), axes) + c_first;
+  // The window's rows that are inside the image.
+  auto* window = static_cast<DepthwiseRow::WindowRow*>(thread_scratch(
+      ScratchSlot::pointers, (d.window_rows.size() + 1) * sizeof(DepthwiseRow::WindowRow)));
+  int row_count = 0;
+  for (size_t t = 0; t < d.window_rows.size(); ++t) {
+    bool is_inside = true;
+    for (size_t b = 0; b < d.row_bounds.size(); ++b) {
+      const int64_t at = dot(d.row_bounds[b].index, index.data(), axes) +
+                         d.bound_offsets[t * d.row_bounds.size() + b];
+      is_inside = is_inside && at >= 0 && at < d.row_bounds[b].extent;
+    }
+    if (is_inside)
+      window[row_count++] = {first + d.window_rows[t].offset,
+                             packed + d.window_rows[t].tap * batch + c_first};
+  }
+  DepthwiseRow r{.rows = window,
+                 .row_count = row_count,
+                 .pixel_step = d.pixel_step,
+                 .column_step = d.column_step,
+                 .weight_step = d.weight_step * batch,
+                 .channels = channels,
+                 .low = -std::numeric_limits<float>::infinity(),
+                 .high = std::numeric_limits<float>::infinity()};
+  const auto compute = [&](float* out, int64_t out_stride) {
+    r.out_stride = out_stride;
+    for (const Depthwise::Run& run : d.runs) {
+      r.first_pixel = run.first * d.pixel_step + run.column * d.column_step;
+      r.first_weight = run.column * r.weight_step;
+      r.columns = static_cast<int>(run.columns);
+      r.width = run.count;
+      r.out = out + run.first * out_stride;
+      depthwise_f32(r);
+    }
+  };
+  const auto scratch = [&] {
+    return static_cast<float*>(
+        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));
+  };
   if (simple && simple->residual < 0) {
+    index = {};
     epilogue.place(index.data(), kM, row * width);
+    epilogue.place(index.data(), kBatch, c_first);
     const auto at = [&](int buffer, const ConcreteAffine& a) {
-      return static_cast<float*>(epilogue_buffers[buffer]) + dot(a, index.data(), out_axes);
+      return static_cast<float*>(epilogue_buffers[buffer]) +
+             dot(a, index.data(), epilogue.kernel.axes().count);
     };
     float* out = at(simple->output, simple->output_address);
-    r.out = out;
-    r.out_stride = epilogue.axes[kM].empty()
-                       ? channels
-                       : simple->output_address.stride[static_cast<size_t>(epilogue.axes[kM][0])];
+    const int64_t out_stride =
+        epilogue.axes[kM].empty()
+            ? batch
+            : simple->output_address.stride[static_cast<size_t>(epilogue.axes[kM][0])];
     r.bias = simple->bias < 0 ? nullptr : at(simple->bias, simple->bias_address);
     r.low = simple->low, r.high = simple->high;
     const UnaryKernel activation = activation_kernel(simple->activation);
-    if (!activation) return depthwise_f32(r);
-    const int64_t out_stride = std::exchange(r.out_stride, channels);
-    r.out = static_cast<float*>(
-        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));
-    depthwise_f32(r);
-    if (out_stride == channels)
-      return activation(out, r.out, static_cast<size_t>(width * channels));
+    if (!activation) return compute(out, out_stride);
+    float* sums = scratch();
+    compute(sums, channels);
+    if (out_stride == channels) return activation(out, sums, static_cast<size_t>(width * channels));
     for (int64_t x = 0; x < width; ++x)
-      activation(out + x * out_stride, r.out + x * channels, static_cast<size_t>(channels));
+      activation(out + x * out_stride, sums + x * channels, static_cast<size_t>(channels));
     return;
   }
-  r.out = static_cast<float*>(
-      thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));
-  depthwise_f32(r);
+  float* sums = scratch();
+  compute(sums, channels);
   const int64_t cols_at_once = std::min<int64_t>(channels, kTileElements);
   const int64_t rows_at_once = std::max<int64_t>(1, kTileElements / cols_at_once);
   for (int64_t x = 0; x < width; x += rows_at_once)
@@ -121,11 +151,11 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
       TilePlace place;
       place.rows = std::min(rows_at_once, width - x);
       place.row_axes = epilogue.axes[kM];
-      epilogue.place(place.first.data(), kBatch, c);
+      epilogue.place(place.first.data(), kBatch, c_first + c);
       epilogue.place(place.first.data(), kM, row * width + x);
       place.cols = std::min(cols_at_once, channels - c);
       place.buffers = epilogue_buffers;
-      place.accumulator = r.out + x * channels + c;
+      place.accumulator = sums + x * channels + c;
       place.accumulator_stride = channels;
       epilogue.kernel.run_tile(place);
     }
@@ -134,10 +164,20 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, void* const* lhs_buffer
 void ContractionKernel::Impl::run_depthwise(ThreadPool& pool, void* const* lhs_buffers,
                                             const float* packed,
                                             void* const* epilogue_buffers) const {
-  const int64_t width = lhs.inner_extent(kM);
-  if (width == 0 || m == 0) return;
-  pool.run(m / width,
-           [&](int64_t row) { depthwise_row(row, lhs_buffers, packed, epilogue_buffers); });
+  if (m == 0) return;
+  // So many channels at a time that their weights stay in L1.
+  constexpr int64_t kWeightBytes = 16 * 1024, kLeastChannels = 64;
+  const int64_t fitting = kWeightBytes / (k * 4) / kLeastChannels * kLeastChannels;
+  const int64_t each = std::min(batch, std::max(kLeastChannels, fitting));
+  const int64_t blocks = (batch + each - 1) / each, rows = m / depthwise->width;
+  // Rows one after the other read the same rows of the image.
+  const int64_t tasks = std::max<int64_t>(1, std::min(rows * blocks, int64_t{8} * pool.threads()));
+  const int64_t parts = std::min(rows, (tasks + blocks - 1) / blocks);
+  pool.run(parts * blocks, [&](int64_t task) {
+    const int64_t part = task % parts, c = task / parts * each;
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row)
+      depthwise_row(row, c, std::min(batch, c + each), lhs_buffers, packed, epilogue_buffers);
+  });
 }
 
 }  // namespace onrush::cpu

@@ -50,7 +50,6 @@ std::optional<SimpleEpilogue> simple_epilogue(const Loops& epilogue, const SizeT
 struct ContractionKernel::Impl {
   ContractionPart lhs, rhs, epilogue;
   int64_t batch = 1, m = 1, n = 1, k = 1;
-  bool depthwise = false;
   GemmKernel gemm;
   const SplitGemm* split = nullptr;  // for blocks of many rows, where the machine has it
   std::optional<SimpleEpilogue> simple;
@@ -68,6 +67,26 @@ struct ContractionKernel::Impl {
     std::vector<int64_t> offsets, bound_offsets;  // by piece; by piece and bound
   };
   std::optional<Copies> copies;
+
+  // A convolution with as many groups as channels: rows of results, each from rows of an image.
+  struct Depthwise {
+    struct WindowRow {
+      int64_t offset;  // floats: of its first column's pixel
+      int64_t tap;     // its first column's
+    };
+    struct Run {
+      int64_t first, count;     // results of a row
+      int64_t column, columns;  // of the window that are inside the image
+    };
+    int64_t width;                    // of a row of results
+    int64_t pixel_step, column_step;  // floats, from result to result and within the window
+    int64_t weight_step = 1;          // taps from column to column
+    std::vector<Run> runs;
+    std::vector<WindowRow> window_rows;
+    std::vector<ConcreteBound> row_bounds;
+    std::vector<int64_t> bound_offsets;  // by row of the window and bound
+  };
+  std::optional<Depthwise> depthwise;
 
   // A convolution that reads the image itself, split once: where windows overlap, no window is
   // copied. Every 16 pixels of results that lie at even distances in the image are rows of a tile.
@@ -200,11 +219,11 @@ struct ContractionKernel::Impl {
   Partition partition(int threads) const;
   void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
+  void plan_depthwise();
   void run_depthwise(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
                      void* const* epilogue_buffers) const;
-  void depthwise_row(int64_t row, void* const* lhs_buffers, const float* packed,
-                     void* const* epilogue_buffers) const;
-  bool can_run_depthwise() const;
+  void depthwise_row(int64_t row, int64_t c_first, int64_t c_last, void* const* lhs_buffers,
+                     const float* packed, void* const* epilogue_buffers) const;
 };
 
 }  // namespace onrush::cpu

@@ -100,7 +100,7 @@ ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
       gemm(kernel) {
   batch = extent_of(c, sizes, kBatch), m = extent_of(c, sizes, kM);
   n = extent_of(c, sizes, kN), k = extent_of(c, sizes, kK);
-  depthwise = is_depthwise(c, sizes) && can_run_depthwise();
+  if (is_depthwise(c, sizes)) plan_depthwise();
   if (is_depthwise(c, sizes) && !depthwise) {
     lhs = ContractionPart(c.lhs, sizes, axis_kinds(c), last_axis(c, kK));
     epilogue = ContractionPart(c.epilogue, sizes, axis_kinds(c), last_axis(c, kN));

@@ -50,49 +50,51 @@ HWY_INLINE void finish_sums(const DepthwiseRow& row, int64_t x, int64_t c, Acces
 }
 
 // kPixels results from x on, kVectors of their channels from c on. A weight is loaded once for all
-// pixels, a tap's address once for all vectors.
+// pixels.
 template <int kPixels, int kVectors, class Access>
 HWY_INLINE void pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   VF sum[kPixels][kVectors];
   start_sums(row, c, access, sum);
-  const float* const* taps = row.taps + x * row.tap_count;
-  const float* weights = row.weights + c;
-  for (int t = 0; t < row.tap_count; ++t, weights += row.channels) {
-    VF weight[kVectors];
-    for (int v = 0; v < kVectors; ++v) weight[v] = access.load(weights + v * lanes);
-    for (int p = 0; p < kPixels; ++p) {
-      const float* tap = taps[p * row.tap_count + t] + c;
-      for (int v = 0; v < kVectors; ++v)
-        sum[p][v] = hn::MulAdd(access.load(tap + v * lanes), weight[v], sum[p][v]);
+  for (int r = 0; r < row.row_count; ++r) {
+    const float* taps = row.rows[r].pixels + row.first_pixel + x * row.pixel_step + c;
+    const float* weights = row.rows[r].weights + row.first_weight + c;
+    for (int j = 0; j < row.columns; ++j, taps += row.column_step, weights += row.weight_step) {
+      VF weight[kVectors];
+      for (int v = 0; v < kVectors; ++v) weight[v] = access.load(weights + v * lanes);
+#pragma GCC unroll 8
+      for (int p = 0; p < kPixels; ++p)
+        for (int v = 0; v < kVectors; ++v)
+          sum[p][v] =
+              hn::MulAdd(access.load(taps + p * row.pixel_step + v * lanes), weight[v], sum[p][v]);
     }
   }
   finish_sums(row, x, c, access, sum);
 }
 
-// The same where the window slides: a vector of input serves every pixel whose window it is in.
-template <int kPixels, int kVectors, int kColumns, class Access>
+// The same for a window of kColumns neighbouring pixels that moves by kStep: a vector of input
+// serves every result whose window it is in.
+template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   VF sum[kPixels][kVectors];
   start_sums(row, c, access, sum);
-  const float* const* taps = row.taps + x * row.tap_count;
-  const float* weights = row.weights + c;
-  for (int t = 0; t < row.tap_count; t += kColumns) {
+  for (int r = 0; r < row.row_count; ++r) {
+    const float* taps = row.rows[r].pixels + row.first_pixel + x * row.pixel_step + c;
+    const float* weights = row.rows[r].weights + row.first_weight + c;
     VF weight[kColumns][kVectors];
-    for (int j = 0; j < kColumns; ++j, weights += row.channels)
-      for (int v = 0; v < kVectors; ++v) weight[j][v] = access.load(weights + v * lanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < kPixels + kColumns - 1; ++i) {
-      // Column 0 of pixel i, or a later column of the last pixel.
-      const int pixel = i < kPixels ? i : kPixels - 1;
-      const float* tap = taps[pixel * row.tap_count + t + i - pixel] + c;
+#pragma GCC unroll 8
+    for (int j = 0; j < kColumns; ++j)
+      for (int v = 0; v < kVectors; ++v)
+        weight[j][v] = access.load(weights + j * row.weight_step + v * lanes);
+#pragma GCC unroll 32
+    for (int i = 0; i < (kPixels - 1) * kStep + kColumns; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const VF input = access.load(tap + v * lanes);
+        const VF input = access.load(taps + i * row.column_step + v * lanes);
 #pragma GCC unroll 8
         for (int j = 0; j < kColumns; ++j)
-          if (const int p = i - j; p >= 0 && p < kPixels)
+          if (const int p = (i - j) / kStep; i >= j && (i - j) % kStep == 0 && p < kPixels)
             sum[p][v] = hn::MulAdd(input, weight[j][v], sum[p][v]);
       }
     }
@@ -100,54 +102,66 @@ HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Ac
   finish_sums(row, x, c, access, sum);
 }
 
-template <int kPixels, int kVectors, int kColumns, class Access>
+template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void group(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
-  if constexpr (kColumns > 0) sliding_pixels<kPixels, kVectors, kColumns>(row, x, c, access);
+  if constexpr (kColumns > 0) sliding_pixels<kPixels, kVectors, kColumns, kStep>(row, x, c, access);
   else pixels<kPixels, kVectors>(row, x, c, access);
 }
 
 // The results from x on of a row that has at least kPixels: the last group ends with the row and
 // may do a few of the one before again.
-template <int kPixels, int kVectors, int kColumns, class Access>
+template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void to_the_end(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   for (; x < row.width; x += kPixels)
-    group<kPixels, kVectors, kColumns>(row, std::min(x, row.width - kPixels), c, access);
+    group<kPixels, kVectors, kColumns, kStep>(row, std::min(x, row.width - kPixels), c, access);
 }
 
-template <int kVectors, int kColumns, class Access>
+template <int kVectors, int kColumns, int kStep, class Access>
 void channels(const DepthwiseRow& row, int64_t c, Access access) {
   // Enough sums at a time to hide the latency of multiply-add.
   constexpr int kPixels = kVectors == 4 ? 4 : kColumns == 7 ? 6 : 8;
   int64_t x = 0;
   for (; x + kPixels <= row.width; x += kPixels)
-    group<kPixels, kVectors, kColumns>(row, x, c, access);
-  if (row.width >= 4) to_the_end<4, kVectors, kColumns>(row, x, c, access);
-  else if (row.width >= 2) to_the_end<2, kVectors, kColumns>(row, x, c, access);
-  else to_the_end<1, kVectors, kColumns>(row, x, c, access);
+    group<kPixels, kVectors, kColumns, kStep>(row, x, c, access);
+  if (row.width >= 4) to_the_end<4, kVectors, kColumns, kStep>(row, x, c, access);
+  else if (row.width >= 2) to_the_end<2, kVectors, 0, 0>(row, x, c, access);
+  else to_the_end<1, kVectors, 0, 0>(row, x, c, access);
 }
 
 // kVectors: of channels at a time, where there are as many.
-template <int kVectors, int kColumns>
+template <int kVectors, int kColumns, int kStep>
 void all_channels(const DepthwiseRow& row) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   int64_t c = 0;
   for (; c + kVectors * lanes <= row.channels; c += kVectors * lanes)
-    channels<kVectors, kColumns>(row, c, Whole());
-  for (; c + lanes <= row.channels; c += lanes) channels<1, kColumns>(row, c, Whole());
+    channels<kVectors, kColumns, kStep>(row, c, Whole());
+  for (; c + lanes <= row.channels; c += lanes) channels<1, kColumns, kStep>(row, c, Whole());
   if (c < row.channels)
-    channels<1, kColumns>(row, c, Rest{hn::FirstN(f32_tag, size_t(row.channels - c))});
+    channels<1, kColumns, kStep>(row, c, Rest{hn::FirstN(f32_tag, size_t(row.channels - c))});
 }
 
 // The window's columns times the vectors, and the sums, must fit the registers.
 void depthwise(const DepthwiseRow& row) {
   constexpr bool kManyRegisters = hn::MaxLanes(F32()) == 16;  // 32 of them, else 16
   constexpr int kSliding = kManyRegisters ? 2 : 1;
-  switch (row.sliding_columns) {
-    case 3: return all_channels<kSliding, 3>(row);
-    case 5: return all_channels<kSliding, 5>(row);
-    case 7: return all_channels<kSliding, 7>(row);
-    default: return all_channels < kManyRegisters ? 4 : 2, 0 > (row);
+  const int64_t step = row.column_step > 0 && row.pixel_step % row.column_step == 0
+                           ? row.pixel_step / row.column_step
+                           : 0;
+  if (row.width >= 4 && step == 1) {
+    switch (row.columns) {
+      case 3: return all_channels<kSliding, 3, 1>(row);
+      case 5: return all_channels<kSliding, 5, 1>(row);
+      case 7: return all_channels<kSliding, 7, 1>(row);
+      default: break;
+    }
+  } else if (row.width >= 4 && step == 2) {
+    switch (row.columns) {
+      case 3: return all_channels<kSliding, 3, 2>(row);
+      case 5: return all_channels<kSliding, 5, 2>(row);
+      default: break;
+    }
   }
+  all_channels<kManyRegisters ? 4 : 2, 0, 0>(row);
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

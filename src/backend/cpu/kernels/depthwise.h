@@ -5,25 +5,29 @@
 
 namespace onrush::cpu {
 
-// One row of results:
-//   out[x * out_stride + c] = clamp(bias[c] + sum over t of taps[x * tap_count + t][c] *
-//                                   weights[t * channels + c], low, high)
-// for x < width, c < channels. A tap points at the channels of one pixel; padding points at a row
-// of zeros. bias may be null. NaN stays NaN. `out` overlaps nothing else.
+// Neighbouring results of one row, with the same taps inside the image:
+//   out[x * out_stride + c] = clamp(bias[c] + sum over r and j of
+//       rows[r].pixels[first_pixel + x * pixel_step + j * column_step + c] *
+//       rows[r].weights[first_weight + j * weight_step + c], low, high)
+// for x < width, c < channels, j < columns. bias may be null. NaN stays NaN. `out` overlaps
+// nothing else. Steps count floats.
 struct DepthwiseRow {
-  const float* const* taps;  // [width][tap_count]
-  const float* weights;      // [tap_count][channels]
+  struct WindowRow {
+    const float* pixels;
+    const float* weights;
+  };
+  const WindowRow* rows;
+  int row_count;
+  int columns;
+  int64_t first_pixel, first_weight;
+  int64_t pixel_step;                // from a result's window to the next one's
+  int64_t column_step, weight_step;  // from a column of the window to the next
   const float* bias;
   float* out;
-  int64_t out_stride;  // in elements, at least channels
-  int tap_count;
+  int64_t out_stride;  // at least channels
   int64_t width;
   int64_t channels;
   float low, high;
-  // If not 0: the window has so many columns (tap_count is a multiple) and slides by one pixel:
-  // column j + 1 of result x is column j of result x + 1. Then a tap is loaded once for all results
-  // that see it; faster for 3, 5 and 7 columns.
-  int sliding_columns = 0;
 };
 
 void depthwise_f32(const DepthwiseRow& row);
