@@ -139,6 +139,9 @@ class Prefetch {
   int64_t step_;
 };
 
+// Each element of C is summed in the same order whether both registers of columns are there or one:
+// equal columns of B give equal results.
+template <bool kBothColumns>
 ONRUSH_AMX void multiply_32_rows(const GemmTile& tile) {
   const auto* upper = static_cast<const uint16_t*>(tile.a);
   const auto* lower =
@@ -148,9 +151,9 @@ ONRUSH_AMX void multiply_32_rows(const GemmTile& tile) {
   Prefetch prefetch(tile, steps);
   const auto multiply = [] {
     _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
+    if (kBothColumns) _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if (kBothColumns) _tile_dpbf16ps(3, 5, 7);
   };
   for (int64_t s = 0; s < steps; ++s, upper += kAStep, lower += kAStep, b += kBStep) {
     const auto load_a = [&](int part) {
@@ -159,7 +162,7 @@ ONRUSH_AMX void multiply_32_rows(const GemmTile& tile) {
     };
     const auto load_b = [&](int part) {
       _tile_loadd(6, b + 2 * part * kTile, kRowBytes);
-      _tile_loadd(7, b + (2 * part + 1) * kTile, kRowBytes);
+      if (kBothColumns) _tile_loadd(7, b + (2 * part + 1) * kTile, kRowBytes);
     };
     load_a(0), load_b(2), multiply();
     load_b(1), multiply();
@@ -171,7 +174,7 @@ ONRUSH_AMX void multiply_32_rows(const GemmTile& tile) {
   }
 }
 
-// One register of rows or of columns: two sums for each register of C, as one would wait for
+// One register of rows: two sums for each register of C, as one would wait for
 // itself. The second sums are in registers 2 and 3.
 ONRUSH_AMX void multiply_16_rows(const GemmTile& tile) {
   const auto* a = static_cast<const uint16_t*>(tile.a);
@@ -199,38 +202,6 @@ ONRUSH_AMX void multiply_16_rows(const GemmTile& tile) {
     _tile_dpbf16ps(1, 4, 7);
     load_b(0);
     _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    prefetch.step();
-  }
-}
-ONRUSH_AMX void multiply_16_columns(const GemmTile& tile) {
-  const auto* upper = static_cast<const uint16_t*>(tile.a);
-  const auto* lower =
-      reinterpret_cast<const uint16_t*>(static_cast<const char*>(tile.a) + tile.a_stride);
-  const auto* b = static_cast<const uint16_t*>(tile.b);
-  const int64_t steps = SplitGemm::steps(tile.k);
-  Prefetch prefetch(tile, steps);
-  for (int64_t s = 0; s < steps; ++s, upper += kAStep, lower += kAStep, b += kBStep) {
-    const auto load_a = [&](int part) {
-      _tile_loadd(4, upper + part * kTile, kRowBytes);
-      _tile_loadd(5, lower + part * kTile, kRowBytes);
-    };
-    const auto multiply_both = [] {
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 5, 6);
-      _tile_dpbf16ps(2, 4, 7);
-      _tile_dpbf16ps(3, 5, 7);
-    };
-    _tile_loadd(6, b, kRowBytes);
-    _tile_loadd(7, b + 2 * kTile, kRowBytes);
-    load_a(0), multiply_both();
-    load_a(1), multiply_both();
-    load_a(2);
-    _tile_loadd(7, b + 4 * kTile, kRowBytes);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 5, 6);
-    load_a(0);
-    _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
     prefetch.step();
   }
@@ -301,16 +272,9 @@ ONRUSH_AMX void run(const GemmTile& tile) {
     _tile_stored(2, second, kStride);
     _tile_stored(3, second + 16, kStride);
     add(product, second, kUnit);
-  } else if (tile.cols <= 16) {
-    multiply_16_columns(tile);
-    _tile_stored(0, product, kRowBytes);
-    _tile_stored(1, product + kUnit / 2, kRowBytes);
-    _tile_stored(2, second, kRowBytes);
-    _tile_stored(3, second + kUnit / 2, kRowBytes);
-    add(product, second, kUnit);
-    return finish_tile(tile, product, 16);
   } else {
-    multiply_32_rows(tile);
+    if (tile.cols > 16) multiply_32_rows<true>(tile);
+    else multiply_32_rows<false>(tile);
     _tile_stored(0, product, kStride);
     _tile_stored(1, product + 16, kStride);
     _tile_stored(2, product + kUnit, kStride);
