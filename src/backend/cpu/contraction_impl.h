@@ -152,16 +152,20 @@ struct ContractionKernel::Impl {
   void plan_copies();
   bool reads_in_place(int64_t rows) const;
   int64_t row_stride() const;
-  // Short sums are not worth the splitting.
+  // Neither short sums nor small products are worth the splitting.
   bool splits(int64_t rows) const {
-    return split && rows >= SplitGemm::kTileRows && k > 2 * SplitGemm::kStep;
+    return split && rows >= SplitGemm::kTileRows && k > 2 * SplitGemm::kStep &&
+           batch * m * n * k >= kLeastSplitProducts;
   }
+  static constexpr int64_t kLeastSplitProducts = 24 << 20;
   // Memory that blocks of so many rows need.
   size_t source_bytes(int64_t rows) const;
   size_t operand_bytes(int64_t rows) const;
   Block new_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers,
                   BlockMemory memory) const;
   bool fill_block(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
+  RowsInSource rows_in_source(int64_t batch_index, int64_t first, int64_t rows,
+                              void* const* buffers) const;
   void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
                   void* const* buffers) const;
   void copy_piece(float* out, int64_t stride, int64_t piece, const RowsInSource& from) const;
