@@ -118,6 +118,18 @@ struct ContractionKernel::Impl {
   };
   std::optional<Direct> direct;
 
+  // A convolution whose windows the vector units read where they are in the image: element p of a
+  // row of the left operand is `offsets[p]` from the row's beginning. Rows of which a part is
+  // padding are copied.
+  struct Windows {
+    struct Range {
+      int64_t least, most;  // of a bounded index over k
+    };
+    std::vector<int64_t> offsets;
+    std::vector<Range> bounds;
+  };
+  std::optional<Windows> windows;
+
   Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
@@ -215,6 +227,10 @@ struct ContractionKernel::Impl {
                         int64_t tile_last, void* const* epilogue_buffers) const;
   bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                   void* const* epilogue_buffers) const;
+  void plan_windows();
+  bool windows_inside(const RowsInSource& rows) const;
+  void run_windows(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
+                   void* const* epilogue_buffers) const;
   struct Partition;
   struct Costs;
   Costs costs(bool splits) const;

@@ -107,7 +107,7 @@ ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
   }
   if (gemm.operand == DType::f32) split = split_gemm();
   simple = simple_epilogue(c.epilogue, sizes, epilogue, depthwise ? kBatch : kN);
-  if (!depthwise) plan_copies(), plan_direct();
+  if (!depthwise) plan_copies(), plan_direct(), plan_windows();
 }
 
 // Rows of a kernel's store into [rows][stride], by the tile interpreter.
@@ -205,6 +205,8 @@ void ContractionKernel::run(ThreadPool& pool, void* const* lhs_buffers, const vo
                             void* const* epilogue_buffers) const {
   if (impl_->depthwise)
     impl_->run_depthwise(pool, lhs_buffers, static_cast<const float*>(packed), epilogue_buffers);
+  else if (impl_->windows)
+    impl_->run_windows(pool, lhs_buffers, static_cast<const char*>(packed), epilogue_buffers);
   else if (!impl_->direct || !impl_->run_direct(pool, lhs_buffers, static_cast<const char*>(packed),
                                                 epilogue_buffers))
     impl_->run_gemm(pool, lhs_buffers, static_cast<const char*>(packed), epilogue_buffers);

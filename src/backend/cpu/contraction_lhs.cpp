@@ -133,31 +133,40 @@ void ContractionKernel::Impl::copy_piece(float* out, int64_t stride, int64_t pie
   }
 }
 
-void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t batch_index,
-                                         int64_t first, int64_t rows, void* const* buffers) const {
+// Of `rows` rows from `first` on, those that lie along the innermost axis of m.
+ContractionKernel::Impl::RowsInSource ContractionKernel::Impl::rows_in_source(
+    int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const {
   const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
   const int axes = lhs.kernel.axes().count;
   const int inner = lhs.axes[kM].empty() ? -1 : lhs.axes[kM].back();
   const auto along_rows = [&](const ConcreteAffine& a) {
     return inner < 0 ? 0 : a.stride[static_cast<size_t>(inner)];
   };
-  const auto* data = static_cast<const float*>(buffers[load.buffer]);
   std::array<int64_t, kMaxAxes> index{};
   lhs.place(index.data(), kBatch, batch_index);
+  lhs.place(index.data(), kM, first);
+  const int64_t extent = lhs.inner_extent(kM);
   RowsInSource from{};
+  from.rows = std::min(rows, extent - first % extent);
   from.step = along_rows(load.address);
-  for (size_t b = 0; b < load.bounds.size(); ++b)
+  from.first =
+      static_cast<const float*>(buffers[load.buffer]) + dot(load.address, index.data(), axes);
+  for (size_t b = 0; b < load.bounds.size(); ++b) {
     from.position_step[b] = along_rows(load.bounds[b].index);
+    from.position[b] = dot(load.bounds[b].index, index.data(), axes);
+  }
+  return from;
+}
+
+void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t batch_index,
+                                         int64_t first, int64_t rows, void* const* buffers) const {
   const auto pieces = static_cast<int64_t>(copies->offsets.size());
-  const int64_t length = copies->run * copies->repeats, extent = lhs.inner_extent(kM);
-  for (int64_t r = 0; r < rows; r += from.rows) {
-    from.rows = std::min(rows - r, extent - (first + r) % extent);
-    lhs.place(index.data(), kM, first + r);
-    from.first = data + dot(load.address, index.data(), axes);
-    for (size_t b = 0; b < load.bounds.size(); ++b)
-      from.position[b] = dot(load.bounds[b].index, index.data(), axes);
+  const int64_t length = copies->run * copies->repeats;
+  for (int64_t r = 0; r < rows;) {
+    const RowsInSource from = rows_in_source(batch_index, first + r, rows - r, buffers);
     for (int64_t piece = 0; piece < pieces; ++piece)
       copy_piece(block + r * stride + piece * length, stride, piece, from);
+    r += from.rows;
   }
 }
 

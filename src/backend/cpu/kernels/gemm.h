@@ -32,6 +32,9 @@ struct GemmTile {
   int64_t k;      // a multiple of kernel.k_multiple
   const void* a;  // kernel.operand [rows][a_stride]
   int64_t a_stride;
+  // Of f32 kernels: where the elements of a row of A are, counted from its beginning; null: side by
+  // side.
+  const int64_t* a_offsets = nullptr;
   const void* b;  // a panel at the row where this chunk of k begins, 64-byte aligned
   float* c;
   int64_t c_stride;

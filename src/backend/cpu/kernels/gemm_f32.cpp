@@ -36,7 +36,7 @@ inline constexpr int kSplit = kTileRows == 1   ? 4
 
 // Rows of A are addressed from every fourth one, with offsets of 0 to 3 strides: five address
 // registers in all.
-template <int kTileRows, int kUsed>
+template <bool kOffsets, int kTileRows, int kUsed>
 HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kUsed]) {
   constexpr int kGroups = (kTileRows + 3) / 4;
   constexpr int kSteps = kSplit<kTileRows>;
@@ -51,6 +51,7 @@ HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kUsed]) {
       for (V& v : row) v = hn::Zero(d);
 
   const auto multiply_row = [&](int64_t p, int step) HWY_ATTR {
+    const int64_t at = kOffsets ? tile.a_offsets[p] : p;
     V columns[kUsed];
     for (int v = 0; v < kUsed; ++v)
       columns[v] = hn::Load(d, b + p * kCols + v * int64_t(hn::Lanes(d)));
@@ -59,7 +60,7 @@ HWY_INLINE void multiply(const GemmTile& tile, V (&sum)[kTileRows][kUsed]) {
       std::atomic_signal_fence(std::memory_order_acq_rel);
 #pragma GCC unroll 16
     for (int r = 0; r < kTileRows; ++r) {
-      const V element = hn::Set(d, a[r / 4][(r % 4) * stride + p]);
+      const V element = hn::Set(d, a[r / 4][(r % 4) * stride + at]);
 #pragma GCC unroll 8
       for (int v = 0; v < kUsed; ++v)
         partial[step][r][v] = hn::MulAdd(element, columns[v], partial[step][r][v]);
@@ -106,13 +107,17 @@ template <int kTileRows, int kUsed>
 HWY_INLINE void run_columns(const GemmTile& tile) {
   constexpr auto kLanes = int64_t(hn::MaxLanes(D()));
   V sum[kTileRows][kUsed];
-  multiply<kTileRows>(tile, sum);
+  if (tile.a_offsets) multiply<true>(tile, sum);
+  else multiply<false>(tile, sum);
+  const auto finish = [&]<Activation kind>() HWY_ATTR {
+    if (tile.cols == kUsed * kLanes) finish_sums<kind, false>(tile, sum);
+    else finish_sums<kind, true>(tile, sum);
+  };
+  // Longer functions are not worth their copies in every kernel.
   const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
-  if (activation == Activation::none) {
-    if (tile.cols == kUsed * kLanes) finish_sums<Activation::none, false>(tile, sum);
-    else finish_sums<Activation::none, true>(tile, sum);
-    return;
-  }
+  if (activation == Activation::none) return finish.template operator()<Activation::none>();
+  if (activation == Activation::hard_swish)
+    return finish.template operator()<Activation::hard_swish>();
   HWY_ALIGN float product[kTileRows * kUsed * kLanes];
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r)
