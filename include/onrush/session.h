@@ -37,7 +37,9 @@ struct SessionOptions {
   std::string device = "cpu";
   // 0: no optimisation passes and no fusion, for debugging; 1: all (default).
   int optimization_level = 1;
-  size_t memory_limit = 0;  // bytes of host memory for weights and scratch; 0: no limit
+  // Bytes for weights and scratch, in the memory of the device: the GPU's or the host's; 0: no
+  // limit.
+  size_t memory_limit = 0;
   // Of kernels compiled for a GPU. Empty: $ONRUSH_CACHE, else $XDG_CACHE_HOME/onrush, else
   // ~/.cache/onrush.
   std::string cache_folder = {};
@@ -62,8 +64,12 @@ struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;
   // If set: asked now and then by the thread that runs, between steps; true stops the run, too.
   std::function<bool()> interrupted;
-  // Outputs written into the caller's memory: dtype and shape must be the result's.
+  // Outputs written into the caller's memory, wherever it lies: dtype and shape must be the
+  // result's.
   std::map<std::string, Tensor> outputs;
+  // Where the tensors of other outputs are to lie; see also device_memory.h. Those in sequences may
+  // lie on either side.
+  Device results_on = {};
   // If set: receives what the run did and when.
   RunProfile* profile = nullptr;
   // Of a session on a GPU: the CUstream (cudaStream_t) of the session's device on which to run,
@@ -75,6 +81,9 @@ struct RunOptions {
   void* stream = nullptr;
 };
 
+// Tensors may lie on the host or on any GPU; in the memory of the session's own GPU they are read
+// in place. A run that is given tensors there, and no stream, comes after what was put on the
+// default stream before.
 using NamedValues = std::map<std::string, Value>;
 
 // Thread safe: several threads may run one session at once; each run uses a scratch arena of its

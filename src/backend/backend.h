@@ -29,6 +29,7 @@ struct RunState {
   RunProfile* profile = nullptr;  // null: nobody wants to know
   Profiler* profiler = nullptr;   // the backend's; null if it has none or nobody wants to know
   void* stream = nullptr;         // see RunOptions
+  Device results_on = {};         // where new outputs are made: the backend's device, or the host
   // Of the segment at hand.
   std::vector<Tensor> inputs, outputs;
   std::vector<int64_t> sizes;

@@ -17,8 +17,9 @@ const onnx::Graph& body_of(const onnx::Node& node) {
   return **graph;
 }
 
+// In host memory, where loops take slices and put results together.
 Value value_of(const Environment& environment, const std::string& name) {
-  if (const Value* value = environment.find(name)) return *value;
+  if (const Value* value = environment.find(name)) return on_host(*value);
   if (const Tensor* constant = environment.find_constant(name)) return *constant;
   internal_error("a loop operand is there");
 }

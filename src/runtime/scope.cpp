@@ -2,11 +2,36 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/check.h"
 #include "base/numeric.h"
+#include <onrush/device_memory.h>
 
 namespace onrush {
+namespace {
+
+bool is_on_host(const Value& value) {
+  if (value.is_tensor()) return value.tensor().device() == Device{};
+  if (value.is_sequence()) return std::ranges::all_of(value.sequence().elements, is_on_host);
+  if (value.is_optional()) return !value.optional().value || is_on_host(*value.optional().value);
+  return is_on_host(value.map().keys) && std::ranges::all_of(value.map().values, is_on_host);
+}
+
+}  // namespace
+
+Value on_host(const Value& value) {
+  if (is_on_host(value)) return value;
+  if (value.is_tensor()) return moved_to({}, value.tensor());
+  if (value.is_optional())
+    return Optional{std::make_shared<Value>(on_host(*value.optional().value))};
+  const auto all = [](std::vector<Value> values) {
+    for (Value& element : values) element = on_host(element);
+    return values;
+  };
+  if (value.is_sequence()) return Sequence{all(value.sequence().elements)};
+  return Map{moved_to({}, value.map().keys), all(value.map().values)};
+}
 
 Scope& ScopeShared::body(const onnx::Graph& graph) {
   const std::lock_guard lock(mutex);
@@ -74,6 +99,15 @@ CompiledSegment::CompiledSegment(LoweredSegment segment, Backend& backend)
   Graph interface = interface_of(segment_.graph);
   executable_ = backend.compile(std::move(segment_.graph));
   segment_.graph = std::move(interface);
+  find_inputs_read();
+}
+
+void CompiledSegment::find_inputs_read() {
+  for (const ContentGuard& guard : segment_.contents)
+    read_inputs_.push_back(static_cast<size_t>(guard.input));
+  for (const Symbol& symbol : segment_.graph.shapes->symbols())
+    if (symbol.source.kind == SymbolSource::Kind::element)
+      read_inputs_.push_back(static_cast<size_t>(symbol.source.input));
 }
 
 void CompiledSegment::take_inputs(RunState& state, const Environment& environment) const {
@@ -113,6 +147,7 @@ std::shared_ptr<const Binding> CompiledSegment::match(RunState& state,
     if (!value || !has_signature(*value, signature)) return nullptr;
   }
   take_inputs(state, environment);
+  for (size_t i : read_inputs_) state.inputs[i] = moved_to({}, state.inputs[i]);
   const std::span<const Tensor> inputs = state.inputs;
   if (!contents_match(inputs)) return nullptr;
   const ShapeContext& shapes = *segment_.graph.shapes;
@@ -204,6 +239,17 @@ std::unique_ptr<Scope::Position> Scope::position(std::vector<NodePtr> nodes) con
   return position;
 }
 
+// Lowering reads elements, so what the nodes read is brought to the host for it.
+LoweredSegment Scope::lower_at(const Position& position, const Environment& environment) const {
+  std::set<std::string> names(outputs_.begin(), outputs_.end());
+  for (const NodePtr& node : position.nodes) names.merge(names_read(*node));
+  Environment readable(&environment);
+  for (const std::string& name : names)
+    if (const Value* value = environment.find(name); value && !is_on_host(*value))
+      readable.set(name, on_host(*value));
+  return lower({shared_.model, position.nodes, outputs_}, readable);
+}
+
 Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Environment& environment,
                                 std::shared_ptr<const Binding>& binding) {
   const std::lock_guard lock(position.mutex);
@@ -216,7 +262,7 @@ Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Envir
   static const auto profiled =
       std::make_shared<const ProfiledStep>(ProfiledStep{"compile", "compile", {}});
   const ProfileTimer timer(state, profiled);
-  LoweredSegment segment = lower({shared_.model, position.nodes, outputs_}, environment);
+  LoweredSegment segment = lower_at(position, environment);
   if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
     fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",
          describe(*shared_.model, *segment.rest.front()));

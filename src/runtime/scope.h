@@ -16,6 +16,9 @@ namespace onrush {
 
 class Scope;
 
+// The value with all tensors in host memory.
+Value on_host(const Value& value);
+
 // What all scopes of a session share.
 struct ScopeShared {
   const onnx::Model* model = nullptr;
@@ -50,10 +53,12 @@ class CompiledSegment {
  private:
   void take_inputs(RunState& state, const Environment& environment) const;
   bool contents_match(std::span<const Tensor> inputs) const;
+  void find_inputs_read();
   std::shared_ptr<const Binding> known_binding(const std::vector<int64_t>& sizes);
 
-  LoweredSegment segment_;  // its graph keeps inputs and shapes; nodes go to the backend
-  size_t outputs_;          // of the graph
+  LoweredSegment segment_;           // its graph keeps inputs and shapes; nodes go to the backend
+  size_t outputs_;                   // of the graph
+  std::vector<size_t> read_inputs_;  // whose elements match() reads
   std::shared_ptr<const Executable> executable_;
   std::mutex mutex_;
   std::list<std::pair<std::vector<int64_t>, std::shared_ptr<const Binding>>>
@@ -77,6 +82,7 @@ class Scope {
   struct Position;
   struct Compiled;
   std::unique_ptr<Position> position(std::vector<NodePtr> nodes) const;
+  LoweredSegment lower_at(const Position& position, const Environment& environment) const;
   Compiled& plan_at(Position& position, RunState& state, const Environment& environment,
                     std::shared_ptr<const Binding>& binding);
 

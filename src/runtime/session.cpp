@@ -9,6 +9,7 @@
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
 #include "runtime/session_impl.h"
+#include <onrush/device_memory.h>
 
 namespace onrush {
 namespace {
@@ -95,7 +96,7 @@ Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(s
   onnx::inline_functions(model_);
   check_operators(model_);
   backend_ = make_backend(options);
-  on_gpu_ = options.device.starts_with("cuda");
+  if (const auto ordinal = cuda_ordinal(options.device)) device_ = {Device::Kind::cuda, *ordinal};
   shared_.model = &model_;
   shared_.backend = backend_.get();
   for (const auto& initializer : model_.graph.initializers)
@@ -158,15 +159,26 @@ class Session::Impl::ContextOfRun {
   std::unique_ptr<Context> context_;
 };
 
+// Whether the backend can read and write the tensor's memory.
+bool Session::Impl::reaches(const Tensor& tensor) const {
+  return tensor.device() == device_ || tensor.device() == Device{};
+}
+
 namespace {
 
-// Copies a result to the caller's memory, unless it was written there: that of a loop was not.
-void deliver(const std::string& output, Value& result, const Tensor& given) {
+// Brings a result where the caller wants it, unless it is there: those of loops, those that are
+// weights or inputs, and those wanted on a device that the backend does not reach are not.
+void deliver(const std::string& output, Value& result, const RunOptions& options) {
   const Tensor& tensor = result.tensor();
-  if (tensor.data() == given.data()) return;
-  check_given(output, given, tensor.dtype(), tensor.shape());
-  copy_elements(tensor, given);
-  result = given;
+  const auto given = options.outputs.find(output);
+  if (given == options.outputs.end()) {
+    if (tensor.device() != options.results_on) result = moved_to(options.results_on, tensor);
+    return;
+  }
+  if (tensor.data() == given->second.data()) return;
+  check_given(output, given->second, tensor.dtype(), tensor.shape());
+  copy(tensor, given->second);
+  result = given->second;
 }
 
 }  // namespace
@@ -180,8 +192,9 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
   Environment& environment = context->environment;
   for (const auto& [name, value] : inputs) {
     const Argument& argument = check_input(name, value);
-    if (value.is_tensor()) environment.set(argument.name, value.tensor());
-    else environment.set(argument.name, value);
+    if (value.is_tensor() && reaches(value.tensor()))
+      environment.set(argument.name, value.tensor());
+    else environment.set(argument.name, on_host(value));
   }
   for (const Argument& input : arguments_.inputs)
     if (!inputs.contains(input.name) && !input.type.starts_with("optional"))
@@ -191,17 +204,18 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
     if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
            names(arguments_.outputs));
-  if (options.stream && !on_gpu_)
+  if (options.stream && device_.kind != Device::Kind::cuda)
     fail(ErrorCode::invalid_argument, "a stream was given, but the session does not run on a GPU");
   context->state.begin(options, profiler.get());
-  main_->run(context->state, environment, options.outputs);
+  context->state.results_on = options.results_on == device_ ? device_ : Device{};
+  if (std::ranges::all_of(options.outputs, [this](const auto& o) { return reaches(o.second); }))
+    main_->run(context->state, environment, options.outputs);
+  else main_->run(context->state, environment, {});
   const auto collect = [&](const std::string& name, Value& result) {
     const Value* value = environment.find(name);
     if (value) result = *value;
     else result = *environment.find_constant(name);
-    if (options.outputs.empty()) return;
-    const auto given = options.outputs.find(name);
-    if (given != options.outputs.end()) deliver(name, result, given->second);
+    if (result.is_tensor()) deliver(name, result, options);
   };
   results.resize(outputs.empty() ? arguments_.outputs.size() : outputs.size());
   for (size_t i = 0; i < results.size(); ++i)

@@ -29,6 +29,7 @@ class Session::Impl {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   MemoryUse memory_use() const { return backend_->memory_use(); }
   const onnx::Model& model() const { return model_; }
+  Device device() const { return device_; }
   const Scope& main_scope() const { return *main_; }
 
  private:
@@ -40,10 +41,11 @@ class Session::Impl {
   class ContextOfRun;
 
   const Argument& check_input(const std::string& name, const Value& value) const;
+  bool reaches(const Tensor& tensor) const;
 
   onnx::Model model_;
+  Device device_;
   std::unique_ptr<Backend> backend_;
-  bool on_gpu_ = false;
   ScopeShared shared_;
   std::unique_ptr<Scope> main_;
   Environment constants_;

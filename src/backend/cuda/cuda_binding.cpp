@@ -9,6 +9,7 @@
 #include "backend/cuda/graph.h"
 #include "base/check.h"
 #include "reference/evaluate.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::cuda {
 namespace {
@@ -19,6 +20,7 @@ constexpr size_t kVectorBytes = 16;               // kernels read and write piec
 constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
 constexpr size_t kSmallOutput = 64 << 10;  // bytes, up to which a copy on the host is nothing
 
+bool is_on_gpu(const Tensor& tensor) { return tensor.device().kind == Device::Kind::cuda; }
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // A kernel at concrete sizes.
@@ -57,6 +59,7 @@ struct Frame {
         host(shared.context, host_bytes + kAlignment),
         scratch(shared.scratch, bytes),
         pinned(shared.pinned, host_bytes + kAlignment),
+        ready(shared.context),
         done(shared.context) {
     fill(error.pointer(), std::byte{0}, sizeof(uint32_t), own);
     own.synchronize();
@@ -72,6 +75,7 @@ struct Frame {
   DeviceBuffer error;   // 0, or an index was out of range
   PinnedBuffer host;    // inputs and small outputs on their way, then the error
   MemoryCount scratch, pinned;
+  Event ready;           // the default stream has done what came before the latest run
   Event done;            // of the latest run
   bool pending = false;  // nobody has waited for it
   bool staged = false;   // it read inputs from `host`
@@ -149,8 +153,11 @@ class CudaBinding final : public Binding {
   Tensor host_value(NodeId node, const Frame& frame, const Values& values) const;
   bool on_device(NodeId node) const;
   bool needs_waiting(const RunState& state, std::span<const Tensor> outputs) const;
+  bool make_outputs_on_device(std::span<Tensor> outputs) const;
+  void follow_default_stream(const Frame& frame) const;
   void send_outputs(Frame& frame, const Values& values, std::span<Tensor> outputs) const;
-  void finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const;
+  void finish(Frame& frame, const Values& values, Device results_on,
+              std::span<Tensor> outputs) const;
   [[noreturn]] void report_index(std::unique_ptr<Frame> frame) const;
   void check_capture(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const;
   std::unique_ptr<Frame> take_frame(const RunState& state, bool capturing) const;
@@ -290,8 +297,7 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
 Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
                                  const Frame& frame) const {
   const auto in_place = [&](const Tensor& tensor) {
-    return tensor && tensor.device().kind == Device::Kind::cuda &&
-           device_address(tensor.data()) % kVectorBytes == 0;
+    return is_on_gpu(tensor) && device_address(tensor.data()) % kVectorBytes == 0;
   };
   Addresses result;
   for (size_t i = 0; i < graph().inputs.size(); ++i)
@@ -328,7 +334,7 @@ void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
     const Tensor& input = values.inputs[i];
     const size_t bytes = input_bytes(i);
     if (!bytes) continue;
-    if (input.device().kind == Device::Kind::cuda) {
+    if (is_on_gpu(input)) {
       if (values.addresses[i] == device_address(input.data())) continue;
       copy_on_device(values.addresses[i], device_address(input.data()), bytes, frame.stream);
       if (values.profiler) values.profiler->copied(frame.stream);
@@ -510,16 +516,13 @@ std::unique_ptr<Frame> CudaBinding::take_frame(const RunState& state, bool captu
 // What a captured run reads from the host is read once, when it is captured.
 void CudaBinding::check_capture(std::span<const Tensor> inputs,
                                 std::span<const Tensor> outputs) const {
-  const auto on_gpu = [](const Tensor& tensor) {
-    return tensor && tensor.device().kind == Device::Kind::cuda;
-  };
   for (size_t i = 0; i < inputs.size(); ++i)
-    if (!on_gpu(inputs[i]) && input_bytes(i))
+    if (!is_on_gpu(inputs[i]) && input_bytes(i))
       fail(ErrorCode::invalid_argument,
            "input '{}' is on the host: a stream that captures needs it on the device",
            graph().inputs[i].name);
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (!on_gpu(outputs[i]) || !on_device(graph().outputs[i].node))
+    if (!is_on_gpu(outputs[i]) || !on_device(graph().outputs[i].node))
       fail(ErrorCode::invalid_argument,
            "output '{}' is not written to memory given on the device: a stream that captures needs "
            "that",
@@ -547,6 +550,24 @@ void CudaBinding::launch_all(RunState& state, Frame& frame, Values& values) cons
   }
 }
 
+// Makes those that kernels write and that have no memory; true if there are any.
+bool CudaBinding::make_outputs_on_device(std::span<Tensor> outputs) const {
+  bool any = false;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const NodeId node = graph().outputs[i].node;
+    if (outputs[i] || !on_device(node)) continue;
+    outputs[i] = executable_.shared().pool->tensor(type(node).dtype, shape(node));
+    any = true;
+  }
+  return any;
+}
+
+// Until the default stream has come this far, others may use the memory of inputs and outputs.
+void CudaBinding::follow_default_stream(const Frame& frame) const {
+  frame.ready.record(Stream::borrow(context(), CU_STREAM_LEGACY));
+  frame.stream.wait(frame.ready);
+}
+
 void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
                       std::span<Tensor> outputs) const {
   const ContextScope scope(*context());
@@ -556,6 +577,10 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
   if (capturing) relaxed.emplace();
   if (capturing) check_capture(inputs, outputs);
   state.check_cancelled();
+  const bool waits = needs_waiting(state, outputs);
+  const bool given =
+      std::ranges::any_of(inputs, is_on_gpu) || std::ranges::any_of(outputs, is_on_gpu);
+  const bool made = state.results_on.kind == Device::Kind::cuda && make_outputs_on_device(outputs);
   std::unique_ptr<Frame> frame = take_frame(state, capturing);
   Values values{inputs, addresses(inputs, outputs, *frame),
                 std::vector<Tensor>(static_cast<size_t>(results_)),
@@ -565,6 +590,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     // That may still read its inputs from the frame.
     if (frame->staged) frame->done.synchronize();
   }
+  if (made || (given && !state.stream)) follow_default_stream(*frame);
   if (values.profiler) values.profiler->begin(frame->stream);
   {
     const ProfileTimer timer(state, copy_step());
@@ -578,7 +604,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     captured_.push_back(std::move(frame));
     return;
   }
-  frame->pending = !needs_waiting(state, outputs);
+  frame->pending = !waits;
   if (frame->pending) {
     frame->done.record(frame->stream);
   } else {
@@ -588,7 +614,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
   if (values.profiler) values.profiler->end();
   if (!frame->pending) {
     if (frame->host_error()) report_index(std::move(frame));
-    finish(*frame, values, outputs);
+    finish(*frame, values, state.results_on, outputs);
   }
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(frame));
@@ -617,8 +643,7 @@ bool CudaBinding::on_device(NodeId node) const {
 bool CudaBinding::needs_waiting(const RunState& state, std::span<const Tensor> outputs) const {
   if (!state.stream || state.profiler || host_steps_) return true;
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (!on_device(graph().outputs[i].node) || outputs[i].device().kind != Device::Kind::cuda)
-      return true;
+    if (!on_device(graph().outputs[i].node) || !is_on_gpu(outputs[i])) return true;
   return false;
 }
 
@@ -632,7 +657,7 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
     Tensor& target = outputs[i];
     if (target) check_given(graph().outputs[i].name, target, type(node).dtype, shape(node));
     const CUdeviceptr from = address(node, frame, values);
-    if (target && target.device().kind == Device::Kind::cuda) {
+    if (is_on_gpu(target)) {
       if (device_address(target.data()) == from) continue;
       copy_on_device(device_address(target.data()), from, bytes(node), frame.stream);
     } else if (bytes(node) <= kSmallOutput) {
@@ -650,7 +675,8 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
 }
 
 // Sets the outputs that send_outputs() has not, when the stream is past it.
-void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> outputs) const {
+void CudaBinding::finish(Frame& frame, const Values& values, Device results_on,
+                         std::span<Tensor> outputs) const {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const NodeId node = graph().outputs[i].node;
     Tensor& target = outputs[i];
@@ -663,17 +689,12 @@ void CudaBinding::finish(Frame& frame, const Values& values, std::span<Tensor> o
     // Results of host steps are new; neither an input's memory nor a weight's is given away.
     const Tensor result = host_value(node, frame, values);
     if (!target && places_[node.index].kind == Place::Kind::tensor) {
-      target = result;
+      target = moved_to(results_on, result);
       continue;
     }
-    if (!target) target = Tensor(result.dtype(), result.shape());
+    if (!target) target = new_tensor(result.dtype(), result.shape(), results_on);
     check_given(graph().outputs[i].name, target, result.dtype(), result.shape());
-    if (target.device().kind == Device::Kind::cuda) {
-      copy_to_device(device_address(target.data()), result.data(), result.bytes(), frame.stream);
-      frame.stream.synchronize();
-    } else {
-      copy_elements(result, target);
-    }
+    copy(result, target);
   }
 }
 

@@ -11,8 +11,6 @@ namespace {
 constexpr size_t kPrograms = 16;             // compiled in parallel
 constexpr size_t kPinnedBytes = 4ULL << 30;  // of results; beyond, these are plain memory
 
-void* host_address(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
-
 std::vector<Header> headers() {
   std::vector<Header> result;
   for (const DeviceHeader& header : cuda_device_headers())
@@ -24,7 +22,8 @@ std::vector<Header> headers() {
 
 CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache_folder,
                        Precision wanted)
-    : context(Context::open(device)),
+    : pool(MemoryPool::of_device(device)),
+      context(pool->context()),
       cache({cache_folder}),
       compiler(nvrtc_api(), headers(), &cache),
       architecture(compiler.architecture_for(context->device().capability)),
@@ -38,7 +37,7 @@ CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache
 Tensor device_tensor(const ContextPtr& context, DType dtype, Shape shape) {
   const size_t bytes = byte_size(dtype, element_count(shape));
   auto memory = std::make_shared<DeviceBuffer>(context, bytes);
-  void* data = host_address(memory->pointer());
+  void* data = as_pointer(memory->pointer());
   return Tensor(dtype, std::move(shape), data, std::move(memory),
                 {Device::Kind::cuda, context->device().ordinal});
 }

@@ -26,6 +26,7 @@ namespace onrush::cuda {
 struct CudaShared {
   CudaShared(int device, size_t memory_limit, const std::string& cache_folder, Precision precision);
 
+  std::shared_ptr<const MemoryPool> pool;  // of results
   ContextPtr context;
   DiskCache cache;
   Compiler compiler;

@@ -50,6 +50,12 @@ const char* fill(DriverApi& api, const SharedLibrary& library) {
   bind(api.cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
   bind(api.cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
   bind(api.cuMemsetD8Async, "cuMemsetD8Async");
+  bind(api.cuMemPoolCreate, "cuMemPoolCreate");
+  bind(api.cuMemPoolDestroy, "cuMemPoolDestroy");
+  bind(api.cuMemPoolSetAttribute, "cuMemPoolSetAttribute");
+  bind(api.cuMemAllocFromPoolAsync, "cuMemAllocFromPoolAsync");
+  bind(api.cuMemFreeAsync, "cuMemFreeAsync");
+  bind(api.cuPointerGetAttribute, "cuPointerGetAttribute");
   bind(api.cuMemAddressReserve, "cuMemAddressReserve");
   bind(api.cuMemAddressFree, "cuMemAddressFree");
   bind(api.cuMemGetAllocationGranularity, "cuMemGetAllocationGranularity");

@@ -36,6 +36,12 @@ struct DriverApi {
   decltype(&::cuMemcpyDtoHAsync) cuMemcpyDtoHAsync;
   decltype(&::cuMemcpyDtoDAsync) cuMemcpyDtoDAsync;
   decltype(&::cuMemsetD8Async) cuMemsetD8Async;
+  decltype(&::cuMemPoolCreate) cuMemPoolCreate;
+  decltype(&::cuMemPoolDestroy) cuMemPoolDestroy;
+  decltype(&::cuMemPoolSetAttribute) cuMemPoolSetAttribute;
+  decltype(&::cuMemAllocFromPoolAsync) cuMemAllocFromPoolAsync;
+  decltype(&::cuMemFreeAsync) cuMemFreeAsync;
+  decltype(&::cuPointerGetAttribute) cuPointerGetAttribute;
   decltype(&::cuMemAddressReserve) cuMemAddressReserve;
   decltype(&::cuMemAddressFree) cuMemAddressFree;
   decltype(&::cuMemGetAllocationGranularity) cuMemGetAllocationGranularity;

@@ -1,5 +1,8 @@
 #include "backend/cuda/memory.h"
 
+#include <map>
+#include <mutex>
+
 #include "base/check.h"
 
 namespace onrush::cuda {
@@ -54,6 +57,51 @@ MemoryUse memory_use() {
 DeviceBuffer::DeviceBuffer(ContextPtr context, size_t bytes) : bytes_(bytes) {
   const CUdeviceptr pointer = allocate(*context, bytes);
   handle_ = {std::move(context), pointer};
+}
+
+MemoryPool::MemoryPool(const ContextPtr& context) {
+  const ContextScope scope(*context);
+  CUmemPoolProps properties = {};
+  properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = context->device().ordinal};
+  CUmemoryPool pool;
+  check(driver().cuMemPoolCreate(&pool, &properties), "cuMemPoolCreate");
+  handle_ = {context, pool};
+  cuuint64_t everything = UINT64_MAX;
+  check(driver().cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &everything),
+        "cuMemPoolSetAttribute");
+}
+
+std::shared_ptr<const MemoryPool> MemoryPool::of_device(int ordinal) {
+  static std::mutex mutex;
+  static std::map<int, std::weak_ptr<const MemoryPool>> pools;
+  const std::lock_guard lock(mutex);
+  std::weak_ptr<const MemoryPool>& known = pools[ordinal];
+  if (auto pool = known.lock()) return pool;
+  std::shared_ptr<const MemoryPool> pool(new MemoryPool(Context::open(ordinal)));
+  known = pool;
+  return pool;
+}
+
+Tensor MemoryPool::tensor(DType dtype, Shape shape) const {
+  const size_t bytes = byte_size(dtype, element_count(shape));
+  CUdeviceptr address = 0;
+  if (bytes) {
+    const ContextScope scope(*context());
+    check_allocation(
+        driver().cuMemAllocFromPoolAsync(&address, bytes, handle_.get(), CU_STREAM_LEGACY),
+        "cuMemAllocFromPoolAsync", bytes, *context());
+  }
+  const auto give_back = [pool = shared_from_this()](const void* pointer) {
+    const DriverApi& api = driver();
+    if (!pointer || api.cuCtxPushCurrent(pool->context()->handle()) != CUDA_SUCCESS) return;
+    api.cuMemFreeAsync(device_address(pointer), CU_STREAM_LEGACY);
+    CUcontext popped;
+    api.cuCtxPopCurrent(&popped);
+  };
+  void* data = as_pointer(address);
+  return Tensor(dtype, std::move(shape), data, std::shared_ptr<const void>(data, give_back),
+                {Device::Kind::cuda, context()->device().ordinal});
 }
 
 PinnedBuffer::PinnedBuffer(ContextPtr context, size_t bytes)

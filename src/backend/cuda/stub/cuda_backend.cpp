@@ -1,13 +1,12 @@
 #include "backend/cuda/cuda_backend.h"
 
 #include "base/check.h"
+#include <onrush/device_memory.h>
 
 namespace onrush {
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) {
-  fail(ErrorCode::not_found,
-       "this build of Onrush has no CUDA backend: it was built without CUDA headers; install "
-       "nvidia-cuda-runtime from PyPI (or the CUDA toolkit) and build again");
+  fail(ErrorCode::not_found, "{}", why_no_cuda());
 }
 
 }  // namespace onrush
