@@ -17,6 +17,13 @@ def dtype_from_numpy(dtype: Any) -> int:
 def program(arguments: Sequence[str]) -> int:
     """Run the program onrush as main() would, arguments[0] being its name; gives the exit code."""
 
+def why_no_cuda() -> str:
+    """Why this process can use no GPU, and what to do about it; empty if it can."""
+
+def cuda_device_count() -> int: ...
+def synchronize(device: tuple[int, int, int, int] | None) -> None:
+    """Wait for all work on a device (type, memory, vendor, number; None: the host)."""
+
 class CancelFlag:
     """A request to stop runs; may be set from any thread."""
 
@@ -43,11 +50,13 @@ class Session:
         optimization_level: int = 1,
         memory_limit: int = 0,
         cache_folder: str = "",
+        stream: int = 0,
         dims: Mapping[str, int] = {},
         initializers: Mapping[str, Any] = {},
     ) -> None:
-        """``source`` is a path or a model's bytes, which are shared. ``dims`` fixes named dims of
-        inputs; ``initializers`` replaces those of the model, memory shared."""
+        """``source`` is a path or a model's bytes, which are shared. ``stream`` is the CUstream on
+        which to run, 0 for one of the session's own. ``dims`` fixes named dims of inputs;
+        ``initializers`` replaces those of the model, memory shared."""
 
     @property
     def inputs(self) -> list[tuple[str, str, list[int | str | None] | None]]:
@@ -95,12 +104,14 @@ class OrtValue:
         shape: Sequence[int], onnx_type: int, device: Any = None
     ) -> OrtValue: ...
     @staticmethod
-    def from_pointer(address: int, shape: Sequence[int], onnx_type: int) -> OrtValue:
+    def from_pointer(
+        address: int, shape: Sequence[int], onnx_type: int, device: Any = None
+    ) -> OrtValue:
         """The caller keeps the memory alive."""
     @staticmethod
     def from_dlpack(object: Any) -> OrtValue: ...
     def numpy(self) -> np.ndarray:
-        """An array that shares the tensor's elements."""
+        """An array that shares the tensor's elements, or has a copy of those on a GPU."""
     def object(self) -> Any:
         """What a run would give for the value: an array, list, dict or None."""
     def shape(self) -> list[int]: ...
@@ -118,15 +129,22 @@ class OrtValue:
     def __dlpack__(self, stream: Any = None) -> Any: ...
     def to_dlpack(self) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """AttributeError where the tensor lies on the host."""
 
 class SessionIOBinding:
     """Inputs and outputs fixed ahead of runs; belongs to one thread at a time."""
 
     def __init__(self, session: Session) -> None: ...
     def bind_input(self, name: str, value: Any) -> None: ...
-    def bind_output(self, name: str) -> None: ...
+    def bind_output(self, name: str, device: Any = None) -> None: ...
     def bind_ortvalue_output(self, name: str, value: OrtValue) -> None: ...
     def clear_binding_inputs(self) -> None: ...
     def clear_binding_outputs(self) -> None: ...
-    def run(self, cancel: CancelFlag | None = None, profile: Profile | None = None) -> None: ...
+    def run(
+        self, cancel: CancelFlag | None = None, profile: Profile | None = None, wait: bool = True
+    ) -> None:
+        """Without ``wait``, a run on a stream of the caller's, with all outputs in the caller's
+        memory on the GPU, may go on when this returns."""
     def get_outputs(self) -> list[OrtValue]: ...

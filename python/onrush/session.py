@@ -59,10 +59,14 @@ class Session:
         logits, = session(x=image)               # all outputs, in the model's order
         named = session.run({"x": image})        # the same as a dict
 
-    Inputs are numpy arrays, objects with DLPack in host memory (such as torch tensors), numbers or
-    nested lists; arrays with dense elements are read in place. Sequences are lists, maps are dicts,
-    an empty optional is None. Results are new numpy arrays; bfloat16, float8 and 4-bit ones have
-    dtypes of ml_dtypes if it is installed, and are raw bits otherwise.
+    Inputs are numpy arrays, objects with DLPack or __cuda_array_interface__ (such as torch
+    tensors), numbers or nested lists; arrays with dense elements are read in place. Sequences are
+    lists, maps are dicts, an empty optional is None. Results are new numpy arrays; bfloat16, float8
+    and 4-bit ones have dtypes of ml_dtypes if it is installed, and are raw bits otherwise.
+
+    If an input is an array of another library on a GPU, results stay there, as onrush.OrtValues,
+    which such libraries read in place: torch.from_dlpack(result). A run comes after what the
+    library's current stream was given before it, and is done when it returns.
 
     Several threads may run one session at once; the GIL is released meanwhile. A session does not
     survive a fork: make sessions in the child.
@@ -77,7 +81,8 @@ class Session:
         in fp32, and inputs and outputs keep their dtypes. "standard" is "fp32" on the CPU and
         "tf32" on a GPU; "bf16" is there on both, "fp16" on a GPU.
     optimize: False compiles the graph as it stands, for debugging.
-    memory_limit: bytes of host memory for weights and scratch; 0 is no limit.
+    memory_limit: bytes for weights and scratch in the memory of the device, the GPU's or the
+        host's; 0 is no limit.
     cache_folder: of kernels compiled for a GPU; "" is $ONRUSH_CACHE, or else onrush in the user's
         cache folder.
 

@@ -23,13 +23,15 @@ class CompiledModule:
     """A PyTorch module as it was when it was compiled; runs forward only.
 
     Called as the module is, with arguments of the structure of the example's. Tensors are read in
-    place and results are new tensors, without copies. Arguments other than tensors keep the values
-    that they had in the example. Thread safe. ``session`` is the Session that does the work.
+    place, on the device where they lie, and results are new tensors, without copies. Arguments
+    other than tensors keep the values that they had in the example. Thread safe. ``session`` is the
+    Session that does the work.
     """
 
     def __init__(self, program: ExportedProgram, options: Mapping[str, Any]):
         exported = torch.onnx.export(program, dynamo=True, verbose=False)
         program = exported.exported_program  # in which changes of buffers are outputs
+        options = {"device": _device(program), **options}
         signature = program.graph_signature
         changed = [s.target for s in signature.output_specs if s.kind != OutputKind.USER_OUTPUT]
         if changed:
@@ -96,7 +98,8 @@ def compile(
     args, kwargs: an example of what forward() is called with; a tensor stands for a tuple of it.
     dynamic_shapes: which sizes may vary, as torch.export.export takes it. By default every size may
         that torch finds it can leave open; a size of 0 or 1 in the example stays as it is.
-    options: those of onrush.Session, such as threads=4.
+    options: those of onrush.Session, such as threads=4. By default the device is that of the
+        module: a module on a GPU runs there, with tensors in and out that never leave it.
     """
     example = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     with torch.no_grad():
@@ -114,6 +117,14 @@ def _exported(
                 dynamic_shapes[leaf] = [Dim.AUTO] * leaf.dim()
         dynamic_shapes = dynamic_shapes.dynamic_shapes(module, args, kwargs)
     return torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes)
+
+
+def _device(program: ExportedProgram) -> str:
+    """Where the module's tensors lie, and those that it was exported with."""
+    tensors = [*program.state_dict.values(), *program.constants.values()]
+    tensors += pytree.tree_leaves(program.example_inputs)
+    on_gpu = [x for x in tensors if isinstance(x, torch.Tensor) and x.device.type == "cuda"]
+    return f"cuda:{on_gpu[0].device.index}" if on_gpu else "cpu"
 
 
 def _readable(value: Any) -> Any:

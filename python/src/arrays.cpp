@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::python {
 namespace {
@@ -229,7 +230,8 @@ Tensor tensor_from_array(nb::handle object, DType expected) {
   return Tensor(dtype, shape_of(array), data, keep_alive(std::move(dense)));
 }
 
-nb::object array_from_tensor(const Tensor& tensor) {
+nb::object array_from_tensor(const Tensor& given) {
+  const Tensor tensor = moved_to({}, given);
   const std::vector<npy_intp> dims(tensor.shape().begin(), tensor.shape().end());
   if (tensor.dtype() == DType::string) return strings_to_array(tensor, dims.data());
   PyArray_Descr* descr = descr_for(tensor.dtype());  // taken by the array
@@ -257,5 +259,7 @@ DType dtype_from_numpy(nb::handle dtype) {
   if (result == DType::undefined) throw_unknown_dtype(descr);
   return result;
 }
+
+std::string typestr(DType dtype) { return nb::cast<std::string>(numpy_dtype(dtype).attr("str")); }
 
 }  // namespace onrush::python

@@ -23,14 +23,17 @@ bool is_array(nb::handle object);
 // Throws std::runtime_error for a dtype that ONNX does not have.
 Tensor tensor_from_array(nb::handle array, DType expected);
 
-// A new array with the tensor's elements, which it shares and keeps alive; strings become objects,
-// 2- and 4-bit elements are unpacked to a byte each. Dtypes that numpy lacks come from ml_dtypes,
-// and are raw bits (uint8, uint16, int8) if that is not installed.
+// A new array with the tensor's elements, which it shares and keeps alive; those on a GPU are
+// copied, strings become objects, 2- and 4-bit elements are unpacked to a byte each. Dtypes that
+// numpy lacks come from ml_dtypes, and are raw bits (uint8, uint16, int8) if that is not installed.
 nb::object array_from_tensor(const Tensor& tensor);
 
 // The dtype of array_from_tensor's result, and back: anything numpy.dtype() takes.
 nb::object numpy_dtype(DType dtype);
 DType dtype_from_numpy(nb::handle dtype);
+
+// Of what an array interface calls typestr: "<f4".
+std::string typestr(DType dtype);
 
 // Keeps a Python object alive; may be released on any thread.
 std::shared_ptr<const void> keep_alive(nb::object object);

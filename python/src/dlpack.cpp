@@ -3,9 +3,11 @@
 #include <array>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "arrays.h"
 #include "base/check.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::python {
 namespace {
@@ -65,36 +67,158 @@ std::string reason(nb::handle object) {
   }
 }
 
-}  // namespace
-
-Tensor tensor_from_dlpack(nb::handle object) {
-  nb::ndarray<nb::c_contig, nb::ro> array;
-  if (!nb::try_cast(object, array)) {
-    if (!nb::hasattr(object, "__dlpack__")) {
-      PyErr_Format(PyExc_TypeError, "a %R has no DLPack", object.type().ptr());
-      throw nb::python_error();
-    }
-    fail(ErrorCode::invalid_argument, "a {} cannot be read by DLPack: {}",
-         nb::cast<std::string>(nb::repr(object.type())), reason(object));
+[[noreturn]] void fail_to_read(nb::handle object) {
+  if (!nb::hasattr(object, "__dlpack__")) {
+    PyErr_Format(PyExc_TypeError, "a %R has no DLPack", object.type().ptr());
+    throw nb::python_error();
   }
-  if (array.device_type() != nb::device::cpu::value)
-    fail(ErrorCode::invalid_argument,
-         "the tensor lies on device {} of DLPack's type {}, this build reads host memory only",
-         array.device_id(), array.device_type());
+  fail(ErrorCode::invalid_argument, "a {} cannot be read by DLPack: {}",
+       nb::cast<std::string>(nb::repr(object.type())), reason(object));
+}
+
+// Streams by their numbers in DLPack and in __cuda_array_interface__.
+constexpr intptr_t kDefaultStream = 1, kDefaultStreamOfThread = 2;
+
+// Orders the device's default stream, which runs come after, behind another stream.
+void follow(Device device, intptr_t stream) {
+  if (stream == kDefaultStream || stream <= 0) return;
+  if (stream == kDefaultStreamOfThread)
+    fail(ErrorCode::unsupported, "arrays on the default stream of a thread cannot be exchanged");
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): Python passes handles as numbers
+  stream_follows(device, nullptr, reinterpret_cast<void*>(stream));
+}
+
+// A tensor that another library reads on its stream.
+struct Exported {
+  Tensor tensor;
+  intptr_t stream;
+
+  // What the stream has yet to do with the memory comes before its next use.
+  ~Exported() {
+    if (tensor.device().kind != Device::Kind::cuda) return;
+    try {
+      follow(tensor.device(), stream);
+    } catch (const Error&) {  // the stream is gone, and its work with it
+    }
+  }
+};
+
+// The host for an object that does not say.
+Device dlpack_device(nb::handle object) {
+  if (!nb::hasattr(object, "__dlpack_device__")) return {};
+  try {
+    const nb::object device = object.attr("__dlpack_device__")();
+    if (nb::cast<int>(device[0]) != nb::device::cuda::value) return {};
+    return {Device::Kind::cuda, nb::cast<int>(device[1])};
+  } catch (const nb::python_error&) {
+    return {};  // it will not be read either
+  }
+}
+
+template <class Array>
+Tensor tensor_of(Array array, Device device) {
   Shape shape;
   for (size_t axis = 0; axis < array.ndim(); ++axis)
     shape.push_back(static_cast<int64_t>(array.shape(axis)));
   const DType dtype = dtype_from_dlpack(array.dtype());
   auto* data = const_cast<void*>(static_cast<const void*>(array.data()));
-  return Tensor(dtype, std::move(shape), data, keep_alive(nb::cast(std::move(array))));
+  return Tensor(dtype, std::move(shape), data,
+                keep_alive(nb::cast(array, nb::rv_policy::reference)), device);
 }
 
-nb::object dlpack_from_tensor(const Tensor& tensor) {
+template <class Array>
+bool is_dense(const Array& array) {
+  int64_t elements = 1;
+  for (size_t axis = array.ndim(); axis-- > 0;) {
+    if (array.shape(axis) != 1 && array.stride(axis) != elements) return array.size() == 0;
+    elements *= static_cast<int64_t>(array.shape(axis));
+  }
+  return true;
+}
+
+// The producer lets the default stream wait for what its own stream has yet to write.
+Tensor tensor_on_gpu(nb::handle object) {
+  nb::ndarray<nb::ro> array;
+  try {
+    const nb::object capsule = object.attr("__dlpack__")(nb::arg("stream") = kDefaultStream);
+    if (!nb::try_cast(capsule, array)) fail_to_read(object);
+  } catch (nb::python_error& error) {
+    fail(ErrorCode::invalid_argument, "a {} cannot be read by DLPack: {}",
+         nb::cast<std::string>(nb::repr(object.type())),
+         nb::cast<std::string>(nb::str(error.value())));
+  }
+  const Device device = {Device::Kind::cuda, array.device_id()};
+  if (!is_dense(array)) {
+    if (!nb::hasattr(object, "contiguous"))
+      fail(ErrorCode::invalid_argument, "the elements must be dense and in C order");
+    return tensor_on_gpu(object.attr("contiguous")());
+  }
+  return tensor_of(std::move(array), device);
+}
+
+}  // namespace
+
+Tensor tensor_from_dlpack(nb::handle object) {
+  const Device device = dlpack_device(object);
+  if (device.kind == Device::Kind::cuda) return tensor_on_gpu(object);
+  nb::ndarray<nb::c_contig, nb::ro> array;
+  if (!nb::try_cast(object, array)) fail_to_read(object);
+  return tensor_of(std::move(array), {});
+}
+
+Tensor tensor_from_cuda_array_interface(nb::handle object) {
+  const nb::dict fields = nb::cast<nb::dict>(object.attr("__cuda_array_interface__"));
+  const auto address = nb::cast<uintptr_t>(fields["data"][nb::int_(0)]);
+  const auto shape = nb::cast<Shape>(fields["shape"]);
+  const DType dtype = dtype_from_numpy(fields["typestr"]);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): Python passes addresses as numbers
+  void* data = reinterpret_cast<void*>(address);
+  const Device device = device_of(data);
+  if (fields.contains("strides") && !fields["strides"].is_none()) {
+    Shape dense;
+    int64_t bytes = bits(dtype) / 8;
+    for (size_t axis = shape.size(); axis-- > 0; bytes *= shape[axis])
+      dense.insert(dense.begin(), bytes);
+    if (element_count(shape) && nb::cast<Shape>(fields["strides"]) != dense)
+      fail(ErrorCode::invalid_argument,
+           "an array on {} must have dense elements in C order: make it contiguous first",
+           to_string(device));
+  }
+  if (fields.contains("stream") && !fields["stream"].is_none())
+    follow(device, nb::cast<intptr_t>(fields["stream"]));
+  return Tensor(dtype, shape, data, keep_alive(nb::borrow(object)), device);
+}
+
+nb::object dlpack_from_tensor(const Tensor& tensor, intptr_t stream) {
   const std::vector<size_t> shape(tensor.shape().begin(), tensor.shape().end());
-  const nb::capsule owner(new Tensor(tensor),
-                          [](void* held) noexcept { delete static_cast<Tensor*>(held); });
-  return nb::cast(nb::ndarray<nb::array_api>(tensor.data(), shape.size(), shape.data(), owner,
-                                             nullptr, dlpack_dtype(tensor.dtype())));
+  const nb::capsule owner(new Exported{tensor, stream},
+                          [](void* held) noexcept { delete static_cast<Exported*>(held); });
+  const bool on_gpu = tensor.device().kind == Device::Kind::cuda;
+  return nb::cast(
+             nb::ndarray<nb::array_api>(tensor.data(), shape.size(), shape.data(), owner, nullptr,
+                                        dlpack_dtype(tensor.dtype()),
+                                        on_gpu ? nb::device::cuda::value : nb::device::cpu::value,
+                                        tensor.device().index))
+      .attr("__dlpack__")();
+}
+
+nb::tuple dlpack_device_of(const Tensor& tensor) {
+  const bool on_gpu = tensor.device().kind == Device::Kind::cuda;
+  return nb::make_tuple(on_gpu ? nb::device::cuda::value : nb::device::cpu::value,
+                        tensor.device().index);
+}
+
+nb::dict cuda_array_interface(const Tensor& tensor) {
+  if (tensor.device().kind != Device::Kind::cuda)
+    throw nb::attribute_error("__cuda_array_interface__: the tensor lies on the host");
+  nb::dict fields;
+  fields["version"] = 3;
+  fields["shape"] = nb::tuple(nb::cast(tensor.shape()));
+  fields["typestr"] = typestr(tensor.dtype());
+  fields["data"] = nb::make_tuple(reinterpret_cast<uintptr_t>(tensor.data()), false);
+  fields["strides"] = nb::none();  // dense
+  fields["stream"] = nb::none();   // what it holds is there
+  return fields;
 }
 
 }  // namespace onrush::python

@@ -10,6 +10,7 @@
 #include "io_binding.h"
 #include "ort_value.h"
 #include "session.h"
+#include <onrush/device_memory.h>
 #include <onrush/error.h>
 
 namespace onrush::python {
@@ -44,6 +45,13 @@ NB_MODULE(_core, module) {
   module.def("dtype_from_numpy",
              [](nb::handle dtype) { return static_cast<int>(dtype_from_numpy(dtype)); });
   module.def("program", &program);
+  module.def("why_no_cuda", &why_no_cuda, nb::call_guard<nb::gil_scoped_release>());
+  module.def("cuda_device_count", &cuda_device_count);
+  module.def("synchronize", [](nb::handle device) {
+    const Device where = device_from(device);
+    const nb::gil_scoped_release release;
+    synchronize(where);
+  });
   module.attr("version") = version();
 }
 

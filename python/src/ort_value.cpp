@@ -1,5 +1,6 @@
 #include "ort_value.h"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -7,6 +8,7 @@
 #include "base/check.h"
 #include "dlpack.h"
 #include "values.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::python {
 namespace {
@@ -17,10 +19,10 @@ DType checked_dtype(int number) {
   return static_cast<DType>(number);
 }
 
-OrtValue from_numpy(nb::handle array, nb::handle /*device*/) {
+OrtValue from_numpy(nb::handle array, nb::handle device) {
   if (!is_array(array))
     throw std::runtime_error("OrtValues can be made of numpy arrays; for others see from_dlpack");
-  return OrtValue(tensor_from_array(array, DType::undefined));
+  return OrtValue(moved_to(device_from(device), tensor_from_array(array, DType::undefined)));
 }
 
 OrtValue from_numpy_with_onnx_type(nb::handle array, int number) {
@@ -36,17 +38,25 @@ OrtValue from_numpy_with_onnx_type(nb::handle array, int number) {
   return OrtValue(Tensor(dtype, raw.shape(), raw.data(), keep_alive(nb::borrow(array))));
 }
 
-OrtValue from_shape_and_onnx_type(const Shape& shape, int number, nb::handle /*device*/) {
-  return OrtValue(Tensor(checked_dtype(number), shape));
+OrtValue from_shape_and_onnx_type(const Shape& shape, int number, nb::handle device) {
+  return OrtValue(new_tensor(checked_dtype(number), shape, device_from(device)));
 }
 
-OrtValue from_shape_and_type(const Shape& shape, nb::handle dtype, nb::handle /*device*/) {
-  return OrtValue(Tensor(dtype_from_numpy(dtype), shape));
+OrtValue from_shape_and_type(const Shape& shape, nb::handle dtype, nb::handle device) {
+  return OrtValue(new_tensor(dtype_from_numpy(dtype), shape, device_from(device)));
 }
 
-OrtValue from_pointer(uintptr_t address, const Shape& shape, int number) {
+OrtValue from_pointer(uintptr_t address, const Shape& shape, int number, nb::handle device) {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): Python passes addresses as numbers
-  return OrtValue(Tensor(checked_dtype(number), shape, reinterpret_cast<void*>(address)));
+  auto* data = reinterpret_cast<void*>(address);
+  return OrtValue(Tensor(checked_dtype(number), shape, data, {}, device_from(device)));
+}
+
+// "Cpu" or "Cuda"; of a value that is no tensor, "Cpu".
+const char* device_name(const OrtValue& self) {
+  const Value& value = self.value();
+  const bool on_gpu = value.is_tensor() && value.tensor().device().kind == Device::Kind::cuda;
+  return on_gpu ? "Cuda" : "Cpu";
 }
 
 bool has_value(const OrtValue& self) {
@@ -75,10 +85,16 @@ void update_inplace(const OrtValue& self, nb::handle source) {
     throw std::runtime_error(fmt::format("an OrtValue of {}{} cannot be updated with {}{}",
                                          onnx_name(to.dtype()), to_string(to.shape()),
                                          onnx_name(from.dtype()), to_string(from.shape())));
-  copy_elements(from, to);
+  copy(from, to);
 }
 
 }  // namespace
+
+Device device_from(nb::handle device) {
+  if (device.is_none() || nb::cast<int>(device[0]) != static_cast<int>(Device::Kind::cuda))
+    return {};
+  return {Device::Kind::cuda, nb::cast<int>(device[3])};
+}
 
 const Tensor& OrtValue::tensor(const char* what) const {
   if (!value_.is_tensor())
@@ -105,7 +121,8 @@ void bind_ort_value(nb::module_& module) {
                   "device"_a = nb::none())
       .def_static("ortvalue_from_shape_and_onnx_type", &from_shape_and_onnx_type, "shape"_a,
                   "onnx_type"_a, "device"_a = nb::none())
-      .def_static("from_pointer", &from_pointer, "address"_a, "shape"_a, "onnx_type"_a)
+      .def_static("from_pointer", &from_pointer, "address"_a, "shape"_a, "onnx_type"_a,
+                  "device"_a = nb::none())
       .def_static("from_dlpack",
                   [](nb::handle object) { return OrtValue(tensor_from_dlpack(object)); })
       .def("numpy", [](const OrtValue& self) { return array_from_tensor(self.tensor("numpy")); })
@@ -119,7 +136,7 @@ void bind_ort_value(nb::module_& module) {
            })
       .def("tensor_size_in_bytes",
            [](const OrtValue& self) { return self.tensor("tensor_size_in_bytes").bytes(); })
-      .def("device_name", [](const OrtValue&) { return "Cpu"; })
+      .def("device_name", &device_name)
       .def("has_value", &has_value)
       .def("is_tensor", [](const OrtValue& self) { return self.value().is_tensor(); })
       .def("is_tensor_sequence", &is_tensor_sequence)
@@ -127,15 +144,17 @@ void bind_ort_value(nb::module_& module) {
       .def("update_inplace", &update_inplace)
       .def(
           "__dlpack__",
-          [](const OrtValue& self, nb::handle /*stream*/) {
-            return dlpack_from_tensor(self.tensor("__dlpack__")).attr("__dlpack__")();
+          [](const OrtValue& self, std::optional<intptr_t> stream) {
+            return dlpack_from_tensor(self.tensor("__dlpack__"), stream.value_or(0));
           },
           "stream"_a = nb::none())
       .def("to_dlpack",
-           [](const OrtValue& self) {
-             return dlpack_from_tensor(self.tensor("to_dlpack")).attr("__dlpack__")();
-           })
-      .def("__dlpack_device__", [](const OrtValue&) { return nb::make_tuple(1, 0); });
+           [](const OrtValue& self) { return dlpack_from_tensor(self.tensor("to_dlpack"), 0); })
+      .def("__dlpack_device__",
+           [](const OrtValue& self) { return dlpack_device_of(self.tensor("__dlpack_device__")); })
+      .def_prop_ro("__cuda_array_interface__", [](const OrtValue& self) {
+        return cuda_array_interface(self.tensor("__cuda_array_interface__"));
+      });
 }
 
 }  // namespace onrush::python

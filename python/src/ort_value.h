@@ -21,6 +21,9 @@ class OrtValue {
   Value value_;
 };
 
+// Of an OrtDevice: (type, memory, vendor, number); None is the host.
+Device device_from(nb::handle device);
+
 // The OrtValue that `object` is, or wraps in an attribute _ortvalue; null if neither.
 const OrtValue* find_ort_value(nb::handle object);
 

@@ -13,6 +13,7 @@
 #include "onnx/decode.h"
 #include "ort_value.h"
 #include "values.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::python {
 namespace {
@@ -154,20 +155,28 @@ nb::dict model_info(const PySession& self) {
   return info;
 }
 
-// The values of one run that is given no memory for its results.
+// The values of one run that is given no memory for its results. These stay on a GPU on which the
+// caller has arrays of another library.
 std::vector<Value> run_once(const PySession& self, nb::handle feed, nb::handle outputs,
                             const CancelFlag* cancel, Profile* profile) {
   RunOptions options;
+  const NamedValues inputs = self.values(feed, options.results_on);
   std::vector<Value> results;
-  self.run(self.values(feed), output_names(outputs), options, cancel, profile, results);
+  self.run(inputs, output_names(outputs), options, cancel, profile, results);
   return results;
+}
+
+// A tensor on a GPU becomes an onrush.OrtValue, which other libraries read by DLPack.
+nb::object result_object(const Value& value) {
+  if (!value.is_tensor() || value.tensor().device() == Device{}) return object_from_value(value);
+  return nb::module_::import_("onrush.ort.values").attr("OrtValue")(OrtValue(value));
 }
 
 nb::list run(const PySession& self, nb::handle feed, nb::handle outputs, const CancelFlag* cancel,
              Profile* profile) {
   nb::list results;
   for (const Value& value : run_once(self, feed, outputs, cancel, profile))
-    results.append(object_from_value(value));
+    results.append(result_object(value));
   return results;
 }
 
@@ -199,7 +208,7 @@ nb::list Profile::runs() const {
 }
 
 PySession::PySession(nb::handle source, const LoadOptions& options)
-    : process_generation_(process_generation) {
+    : stream_(options.stream), process_generation_(process_generation) {
   // Data that is to be replaced need not be there.
   const bool replaced = !options.initializers.empty();
   onnx::Model model = load(source, {.allow_missing_external_data = replaced});
@@ -231,14 +240,18 @@ Value PySession::value(const std::string& input, nb::handle object) const {
   return found == input_types_.end() ? Value{} : value_from_object(object, *found->second, input);
 }
 
-NamedValues PySession::values(nb::handle feed) const {
+NamedValues PySession::values(nb::handle feed, Device& arrays_on) const {
   NamedValues values;
   for (auto [key, object] : as_dict(feed)) {
     std::string name = as_string(key, "names of inputs");
     const nb::object kept = nb::borrow(object);  // converting it may run code that changes `feed`
     Value value = this->value(name, kept);
+    if (value.is_tensor() && value.tensor().device() != Device{} && !find_ort_value(kept))
+      arrays_on = value.tensor().device();
     values.insert_or_assign(std::move(name), std::move(value));
   }
+  // Producers order their work before that of the default stream.
+  if (stream_ && arrays_on == impl_->device()) stream_follows(arrays_on, stream_, nullptr);
   return values;
 }
 
@@ -250,6 +263,7 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
   options.cancel = cancel ? &cancel->requested : nullptr;
   options.interrupted = &interrupted;
   options.profile = profile ? &times : nullptr;
+  options.stream = stream_;
   try {
     const nb::gil_scoped_release release;
     impl_->run(inputs, outputs, options, results);
@@ -261,6 +275,12 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
     if (PyErr_Occurred()) throw nb::python_error();  // of a signal's handler
     throw;
   }
+}
+
+void PySession::wait() const {
+  if (!stream_) return;
+  const nb::gil_scoped_release release;
+  synchronize_stream(impl_->device(), stream_);
 }
 
 std::vector<std::string> output_names(nb::handle names) {
@@ -289,12 +309,14 @@ void bind_session(nb::module_& module) {
           "__init__",
           [](PySession* self, nb::handle source, int threads, const std::string& device,
              const std::string& precision_name, int optimization_level, size_t memory_limit,
-             const std::string& cache_folder, std::unordered_map<std::string, int64_t> dims,
-             const nb::dict& initializers) {
+             const std::string& cache_folder, uintptr_t stream,
+             std::unordered_map<std::string, int64_t> dims, const nb::dict& initializers) {
             LoadOptions options;
             options.session = {threads,      precision(precision_name),
                                device,       optimization_level,
                                memory_limit, cache_folder};
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): Python passes handles as numbers
+            options.stream = reinterpret_cast<void*>(stream);
             options.dims = std::move(dims);
             for (auto [name, value] : initializers)
               options.initializers.emplace(
@@ -304,7 +326,8 @@ void bind_session(nb::module_& module) {
           },
           "source"_a, nb::kw_only(), "threads"_a = 0, "device"_a = "cpu",
           "precision"_a = "standard", "optimization_level"_a = 1, "memory_limit"_a = 0,
-          "cache_folder"_a = "", "dims"_a = nb::dict(), "initializers"_a = nb::dict())
+          "cache_folder"_a = "", "stream"_a = 0, "dims"_a = nb::dict(),
+          "initializers"_a = nb::dict())
       .def_prop_ro("inputs", [](const PySession& self) { return described(self.impl().inputs()); })
       .def_prop_ro("outputs",
                    [](const PySession& self) { return described(self.impl().outputs()); })

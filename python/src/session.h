@@ -39,6 +39,7 @@ class Profile {
 // How a model is loaded.
 struct LoadOptions {
   onrush::SessionOptions session;
+  void* stream = nullptr;                                // RunOptions::stream of all runs
   std::unordered_map<std::string, int64_t> dims;         // sizes of named dims of the inputs
   std::unordered_map<std::string, Tensor> initializers;  // replace those of the model
 };
@@ -52,15 +53,21 @@ class PySession {
   // would have to end first, are not there.
   ~PySession();
 
-  // A value for each of `feed` (a dict by name of input); see value_from_object.
-  NamedValues values(nb::handle feed) const;
+  // A value for each of `feed` (a dict by name of input); see value_from_object. `arrays_on` is set
+  // to the device of those that are arrays of other libraries on a GPU.
+  NamedValues values(nb::handle feed, Device& arrays_on) const;
   Value value(const std::string& input, nb::handle object) const;
 
   // The values of `outputs` into `results`. `options.outputs` are where some of them go; the others
-  // share no memory with `inputs`. No `outputs`: all of them, of which none has a place to go. The
-  // rest of `options` is set here. `cancel` and `profile` may be null.
+  // share no memory with `inputs`, and lie where `options.results_on` says. A run on the stream
+  // given when loading may go on when this returns, if all outputs are in the caller's memory on
+  // the GPU. No `outputs`: all of them, of which none has a place to go. The rest of `options` is
+  // set here. `cancel` and `profile` may be null.
   void run(const NamedValues& inputs, const std::vector<std::string>& outputs, RunOptions& options,
            const CancelFlag* cancel, Profile* profile, std::vector<Value>& results) const;
+
+  // Waits for such runs.
+  void wait() const;
 
   const Session::Impl& impl() const { return *impl_; }
 
@@ -68,6 +75,7 @@ class PySession {
   void check_process() const;
 
   std::unique_ptr<Session::Impl> impl_;
+  void* stream_;
   std::unordered_map<std::string, const onnx::Type*> input_types_;
   int process_generation_;
 };

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "dlpack.h"
 #include "ort_value.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::python {
 namespace {
@@ -34,6 +35,8 @@ Tensor tensor_from_object(nb::handle object, DType expected, const std::string& 
     } catch (const Error& error) {
       fail(error.code(), "input '{}': {}", input, error.what());
     }
+  if (nb::hasattr(object, "__cuda_array_interface__"))
+    return tensor_from_cuda_array_interface(object);
   return tensor_from_array_like(object, expected, input);
 }
 
@@ -152,9 +155,9 @@ void detach(Value& value, const NamedValues& inputs) {
   const Tensor& tensor = value.tensor();
   for (const auto& [name, input] : inputs) {
     if (!overlaps(tensor, input)) continue;
-    Tensor copy(tensor.dtype(), tensor.shape());
-    copy_elements(tensor, copy);
-    value = std::move(copy);
+    Tensor own = new_tensor(tensor.dtype(), tensor.shape(), tensor.device());
+    copy(tensor, own);
+    value = std::move(own);
     return;
   }
 }

@@ -543,7 +543,7 @@ def test_malformed_providers(providers):
 
 
 def test_only_cuda_is_an_error():
-    with pytest.warns(UserWarning), pytest.raises(onrush.ort.errors.EPFail, match="no CUDA"):
+    with pytest.warns(UserWarning), pytest.raises(onrush.ort.errors.EPFail, match="no CUDA driver"):
         onrush.InferenceSession(models.ADD, providers=["CUDAExecutionProvider"])
 
 

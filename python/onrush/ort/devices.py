@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .. import _core
 from .enums import (
     OrtAllocatorType,
     OrtDeviceMemoryType,
@@ -12,6 +13,7 @@ from .enums import (
     OrtMemType,
 )
 
+_CPU, _GPU = 0, 1
 _DEVICE_TYPES = {"cpu": 0, "cuda": 1, "gpu": 1, "webgpu": 1, "npu": 3, "cann": 3, "dml": 4}
 _VENDORS = {
     "cuda": OrtDeviceVendorId.NVIDIA,
@@ -78,10 +80,14 @@ class OrtDevice:
         return self._ort_device.memory
 
 
-def require_cpu(device_type: str, device_id: int = 0, vendor_id: int = -1) -> None:
-    """Raise unless this build has memory on the device."""
-    if OrtDevice.make(device_type, device_id, vendor_id).device_type() != 0:
-        raise RuntimeError(f"this build of Onrush has no memory on device '{device_type}'")
+def memory_device(device_type: str, device_id: int = 0, vendor_id: int = -1) -> COrtDevice:
+    """A device that tensors may lie on; RuntimeError for others, and for absent GPUs."""
+    device = OrtDevice.make(device_type, device_id, vendor_id)._get_c_device()
+    if device.type not in (_CPU, _GPU):
+        raise RuntimeError(f"Onrush has no memory on devices of type '{device_type}'")
+    if device.type == _GPU and (reason := _core.why_no_cuda()):
+        raise RuntimeError(f"no memory can be had on '{device_type}': {reason}")
+    return device
 
 
 class OrtMemoryInfo(NamedTuple):
@@ -94,6 +100,16 @@ class OrtMemoryInfo(NamedTuple):
 
 
 CPU_MEMORY = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
+
+
+def gpu_memory(number: int) -> OrtMemoryInfo:
+    return OrtMemoryInfo(
+        "Cuda",
+        OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        number,
+        OrtMemType.DEFAULT,
+        device_vendor_id=OrtDeviceVendorId.NVIDIA,
+    )
 
 
 class OrtArenaCfg:
@@ -132,10 +148,13 @@ class OrtEpDevice(NamedTuple):
     device: OrtHardwareDevice
 
     def memory_info(self, memory_type: OrtDeviceMemoryType, /) -> OrtMemoryInfo:
-        return CPU_MEMORY
+        """The memory of the device itself, or of the host where the device reads it."""
+        if self.device.type != OrtHardwareDeviceType.GPU or memory_type:
+            return CPU_MEMORY
+        return gpu_memory(self.device.device_id)
 
     def create_sync_stream(self) -> None:
-        raise RuntimeError("the CPU has no streams")
+        raise RuntimeError("Onrush has no streams to give away; see the option user_compute_stream")
 
 
 CPU_DEVICE = OrtEpDevice(
@@ -145,3 +164,15 @@ CPU_DEVICE = OrtEpDevice(
     {},
     OrtHardwareDevice(OrtHardwareDeviceType.CPU, "", 0, 0, {}),
 )
+
+
+def gpu_device(number: int) -> OrtEpDevice:
+    return OrtEpDevice(
+        "CUDAExecutionProvider",
+        "Onrush",
+        {},
+        {"device_id": str(number)},
+        OrtHardwareDevice(
+            OrtHardwareDeviceType.GPU, "NVIDIA", OrtDeviceVendorId.NVIDIA, number, {}
+        ),
+    )

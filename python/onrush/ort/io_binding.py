@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import Error
-from .devices import require_cpu
+from .devices import memory_device
 from .values import OrtValue, OrtValueVector, onnx_type
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class IOBinding:
 
     def __init__(self, session: Session):
         self._session = session._sess
+        self._device = session._device
         self._input_names = {arg.name for arg in session.get_inputs()}
         self._input_names.update(arg.name for arg in session.get_overridable_initializers())
         self._iobinding = _core.SessionIOBinding(session._sess)
@@ -45,9 +46,15 @@ class IOBinding:
         buffer_ptr: int,
     ) -> None:
         """Bind memory by its address; element_type is a numpy type or an ONNX number."""
-        require_cpu(device_type, device_id)
-        value = _core.OrtValue.from_pointer(buffer_ptr, list(shape), onnx_type(element_type))
-        self._bind_input(name, value)
+        self._bind_input(
+            name,
+            _core.OrtValue.from_pointer(
+                buffer_ptr,
+                list(shape),
+                onnx_type(element_type),
+                memory_device(device_type, device_id),
+            ),
+        )
 
     def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
         self._bind_input(name, ortvalue._ortvalue)
@@ -70,16 +77,18 @@ class IOBinding:
         buffer_ptr: int | None = None,
     ) -> None:
         """Bind an output to memory at buffer_ptr, or to new memory at each run."""
-        require_cpu(device_type, device_id)
+        device = memory_device(device_type, device_id)
         if buffer_ptr is None:
             self._note_output(name, buffer=False)
-            self._iobinding.bind_output(name)
+            self._iobinding.bind_output(name, device)
             return
         if element_type is None or shape is None:
             raise ValueError(
                 "`element_type` and `shape` are to be provided if pre-allocated memory is provided"
             )
-        value = _core.OrtValue.from_pointer(buffer_ptr, list(shape), onnx_type(element_type))
+        value = _core.OrtValue.from_pointer(
+            buffer_ptr, list(shape), onnx_type(element_type), device
+        )
         self._bind_buffer(name, value)
 
     def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
@@ -95,10 +104,12 @@ class IOBinding:
         (self._buffers.add if buffer else self._buffers.discard)(name)
 
     def synchronize_inputs(self) -> None:
-        """Wait until inputs are there; on the CPU they are."""
+        """Wait for all work on the session's GPU, such as what writes inputs."""
+        _core.synchronize(self._device)
 
     def synchronize_outputs(self) -> None:
-        """Wait until outputs are there; on the CPU they are."""
+        """Wait for all work on the session's GPU; outputs are there when a run returns."""
+        _core.synchronize(self._device)
 
     def get_outputs(self) -> list[OrtValue]:
         """The results of the last run, in the order of binding; no copies."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import _core
 from ..log import logger, note_once
-from .devices import CPU_DEVICE, OrtEpDevice
+from .devices import CPU_DEVICE, OrtEpDevice, gpu_device
 from .errors import Fail
 
 # The release of onnxruntime whose interface this is.
@@ -26,11 +26,13 @@ def get_build_info() -> str:
 
 
 def get_device() -> str:
-    return "CPU"
+    """ "GPU" where sessions can run on one, else "CPU"."""
+    return "CPU" if _core.why_no_cuda() else "GPU"
 
 
 def get_ep_devices() -> list[OrtEpDevice]:
-    return [CPU_DEVICE]
+    count = 0 if _core.why_no_cuda() else _core.cuda_device_count()
+    return [CPU_DEVICE, *map(gpu_device, range(count))]
 
 
 def has_collective_ops() -> bool:

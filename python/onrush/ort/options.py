@@ -184,9 +184,14 @@ class RunOptions(_Options):
     def terminate(self, value: bool) -> None:
         self._cancel.requested = bool(value)
 
+    @property
+    def _waits(self) -> bool:
+        return self._config.get("disable_synchronize_execution_providers") != "1"
+
     def add_run_config_entry(self, key: str, value: str, /) -> None:
         self._add_entry(key, value)
-        note_once(f"run config entry {key!r} has no effect in Onrush")
+        if key != "disable_synchronize_execution_providers":
+            note_once(f"run config entry {key!r} has no effect in Onrush")
 
     def get_run_config_entry(self, key: str, /) -> str:
         return self._get_entry(key)

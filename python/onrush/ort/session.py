@@ -13,7 +13,16 @@ from .. import _core
 from ..errors import Error
 from ..log import note_once
 from . import providers as ep
-from .devices import CPU_DEVICE, CPU_MEMORY, OrtEpDevice, OrtMemoryInfo, require_cpu
+from .devices import (
+    CPU_DEVICE,
+    CPU_MEMORY,
+    COrtDevice,
+    OrtDevice,
+    OrtEpDevice,
+    OrtMemoryInfo,
+    gpu_device,
+    gpu_memory,
+)
 from .enums import GraphOptimizationLevel
 from .errors import Fail, load_error, run_error
 from .io_binding import IOBinding
@@ -31,6 +40,8 @@ class Session:
     _overridable_initializers: list[NodeArg]
     _model_meta: ModelMetadata
     _sess_options: SessionOptions
+    _memory: OrtMemoryInfo  # where runs take place
+    _device: COrtDevice  # the same
     _providers: list[str]
     _provider_options: dict[str, dict[str, str]]
     _profiler: Profiler | None
@@ -60,13 +71,15 @@ class Session:
         return self._model_meta
 
     def get_input_memory_infos(self) -> list[OrtMemoryInfo]:
-        return [CPU_MEMORY] * len(self._inputs_meta)
+        return [self._memory] * len(self._inputs_meta)
 
     def get_output_memory_infos(self) -> list[OrtMemoryInfo]:
-        return [CPU_MEMORY] * len(self._outputs_meta)
+        return [self._memory] * len(self._outputs_meta)
 
     def get_input_epdevices(self) -> list[OrtEpDevice]:
-        return [CPU_DEVICE] * len(self._inputs_meta)
+        on_gpu = self._memory is not CPU_MEMORY
+        device = gpu_device(self._memory.device_id) if on_gpu else CPU_DEVICE
+        return [device] * len(self._inputs_meta)
 
     def get_providers(self) -> list[str]:
         """The providers in use, in order of precedence."""
@@ -100,7 +113,9 @@ class Session:
         """The values of the outputs named, or of all of them if none is.
 
         Values are numpy arrays; lists for sequences, dicts for maps, None for an empty optional.
-        Inputs may also be OrtValues, objects with DLPack, numbers and nested lists.
+        Inputs may also be OrtValues, objects with DLPack, numbers and nested lists. If one is an
+        array of another library on a GPU, results are OrtValues on that GPU, which such libraries
+        read by DLPack.
         """
         try:
             cancel = None if run_options is None else _cancel_flag(run_options)
@@ -151,12 +166,19 @@ class Session:
     def run_with_iobinding(
         self, iobinding: IOBinding, run_options: RunOptions | None = None
     ) -> None:
-        """Run with the inputs and outputs that are bound."""
+        """Run with the inputs and outputs that are bound.
+
+        On a user_compute_stream, with all outputs in memory of the GPU that is bound, the run
+        config "disable_synchronize_execution_providers" = "1" lets this return before it is done.
+        """
         if iobinding._session is not self._sess:
             raise ValueError("IOBinding must be used with the session that created it.")
         cancel = None if run_options is None else _cancel_flag(run_options)
         try:
-            iobinding._iobinding.run(cancel, self._profile)
+            if run_options is None or run_options._waits:
+                iobinding._iobinding.run(cancel, self._profile)
+            else:
+                iobinding._iobinding.run(cancel, self._profile, False)
         except Error as error:
             raise RuntimeError(f"Error in execution: {error}") from None
 
@@ -185,8 +207,9 @@ class Session:
         device_id: int = 0,
         vendor_id: int = -1,
     ) -> OrtValue:
-        require_cpu(device_type, device_id, vendor_id)
-        return OrtValue.ortvalue_from_shape_and_type(shape, element_type)
+        return OrtValue.ortvalue_from_shape_and_type(
+            shape, element_type, device_type, device_id, vendor_id
+        )
 
     def end_profiling(self) -> str:
         """Write the profile and return the file's name; "" if profiling is not enabled."""
@@ -200,7 +223,7 @@ class Session:
         return self._profiling_start_time_ns
 
     def release_captured_graph(self, graph_annotation_id: int = 0) -> None:
-        """On the CPU no graph is captured."""
+        note_once("release_captured_graph has no effect: Onrush updates its graphs")
 
     def set_ep_dynamic_options(self, options: dict[str, str]) -> None:
         for name in options:
@@ -262,12 +285,20 @@ class InferenceSession(Session):
         options = self._sess_options
         if not providers and options.has_providers():
             providers = options._providers
-        self._providers = ep.select(self._normalized(providers, provider_options))
+        names, given = self._normalized(providers, provider_options)
+        self._providers = ep.select(names)
         self._provider_options = {name: {} for name in self._providers}
+        settings: dict[str, Any] = {"device": "cpu"}
+        if ep.CUDA in self._providers:
+            self._provider_options[ep.CUDA], on_gpu = ep.cuda_settings(
+                dict(zip(names, given))[ep.CUDA]
+            )
+            if self._providers[0] == ep.CUDA:
+                settings = on_gpu
         self._profiler = Profiler() if options.enable_profiling else None
         self._profile = self._profiler.profile._core if self._profiler else None
         self._profiling_start_time_ns = self._profiler.start_ns if self._profiler else 0
-        self._load()
+        self._load(settings)
         self._inputs_meta = [NodeArg._of(*described) for described in self._sess.inputs]
         self._outputs_meta = [NodeArg._of(*described) for described in self._sess.outputs]
         self._overridable_initializers = [
@@ -279,28 +310,37 @@ class InferenceSession(Session):
         if options.optimized_model_filepath:
             self._write_model(options.optimized_model_filepath)
 
-    def _normalized(self, providers, provider_options) -> list[str]:
+    def _normalized(
+        self, providers: Any, provider_options: Any
+    ) -> tuple[list[str], list[dict[str, str]]]:
         try:
-            available = ep.get_available_providers()
-            return ep.check_and_normalize_provider_args(providers, provider_options, available)[0]
+            available = ep.get_available_providers() if providers else [ep.CPU]
+            return ep.check_and_normalize_provider_args(providers, provider_options, available)
         except ValueError as error:
             if not self._enable_fallback:
                 raise
             warnings.warn(f"{error} Falling back to {ep.CPU}.", stacklevel=4)
-            return []
+            return [], []
 
-    def _load(self) -> None:
+    def _load(self, settings: dict[str, Any]) -> None:
+        """``settings``: what the providers say."""
         options = self._sess_options
         settings = {
             "threads": max(options.intra_op_num_threads, 0),
-            "device": options._config.get("onrush.device", "cpu"),
-            "precision": options._config.get("onrush.precision", "standard"),
             "optimization_level": int(
                 options.graph_optimization_level != GraphOptimizationLevel.ORT_DISABLE_ALL
             ),
             "dims": options._dims,
             "initializers": options._initializers,
+            **settings,
         }
+        for name in ("device", "precision"):
+            if f"onrush.{name}" in options._config:
+                settings[name] = options._config[f"onrush.{name}"]
+        kind, _, number = settings["device"].partition(":")
+        on_gpu = kind == "cuda"
+        self._memory = gpu_memory(int(number or 0)) if on_gpu else CPU_MEMORY
+        self._device = OrtDevice.make(kind if on_gpu else "cpu", int(number or 0))._get_c_device()
         model = self._model_path if self._model_bytes is None else self._model_bytes
         load: Any = _core.Session
         if self._profiler:

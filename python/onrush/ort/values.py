@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .devices import OrtMemoryInfo, require_cpu
+from .devices import OrtMemoryInfo, memory_device
 from .sparse import SparseTensor
 
 
@@ -26,8 +26,10 @@ def onnx_type(element_type: Any) -> int:
 class OrtValue:
     """A tensor, sequence, map or optional in the memory of a device.
 
-    A tensor shares its elements with the numpy array or DLPack object it was made of, and with what
-    ``numpy()`` and ``__dlpack__()`` give.
+    A tensor in host memory shares its elements with the numpy array or DLPack object it was made
+    of, and with what ``numpy()`` and ``__dlpack__()`` give. On a GPU it shares them with DLPack
+    objects, such as ``torch.from_dlpack(value)``, and with those that read
+    ``__cuda_array_interface__``; numpy arrays are copies.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class OrtValue:
         device_id: int = 0,
         vendor_id: int = -1,
     ) -> OrtValue:
-        """A tensor on the array's own elements if they are dense, else on a copy."""
-        require_cpu(device_type, device_id, vendor_id)
-        return cls(_core.OrtValue.ortvalue_from_numpy(numpy_obj), numpy_obj)
+        """A tensor on the array's own elements if they are dense, else on a copy; on a GPU, on a
+        copy there."""
+        device = memory_device(device_type, device_id, vendor_id)
+        return cls(_core.OrtValue.ortvalue_from_numpy(numpy_obj, device), numpy_obj)
 
     @classmethod
     def ortvalue_from_numpy_with_onnx_type(
@@ -81,15 +84,20 @@ class OrtValue:
 
         element_type is a numpy type or the number of an ONNX type.
         """
-        if memory_info is None:
-            require_cpu(device_type, device_id, vendor_id)
-        elif (device_type, device_id, vendor_id) != ("cpu", 0, -1):
-            warnings.warn(
-                "device_type, device_id, and vendor_id are ignored when memory_info is provided.",
-                stacklevel=2,
-            )
+        if memory_info is not None:
+            if (device_type, device_id, vendor_id) != ("cpu", 0, -1):
+                warnings.warn(
+                    "device_type, device_id, and vendor_id are ignored when memory_info is "
+                    "provided.",
+                    stacklevel=2,
+                )
+            device_type, device_id = memory_info.name.lower(), memory_info.device_id
         return cls(
-            _core.OrtValue.ortvalue_from_shape_and_onnx_type(list(shape), onnx_type(element_type))
+            _core.OrtValue.ortvalue_from_shape_and_onnx_type(
+                list(shape),
+                onnx_type(element_type),
+                memory_device(device_type, device_id, vendor_id),
+            )
         )
 
     @classmethod
@@ -141,7 +149,7 @@ class OrtValue:
         return not self.is_sparse_tensor() and self._ortvalue.is_tensor_sequence()
 
     def numpy(self) -> np.ndarray:
-        """An array that shares the tensor's elements."""
+        """An array that shares the tensor's elements, or has a copy of those on a GPU."""
         return self._tensor().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -155,6 +163,13 @@ class OrtValue:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._tensor().__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The elements on a GPU, which are there; AttributeError for a tensor in host memory."""
+        if self.is_sparse_tensor():
+            raise AttributeError("__cuda_array_interface__")
+        return self._ortvalue.__cuda_array_interface__
 
     def update_inplace(self, data: np.ndarray | OrtValue) -> None:
         """Overwrite the tensor's elements with as many of the same dtype."""
