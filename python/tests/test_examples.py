@@ -1,11 +1,13 @@
-"""examples/python, each as a user starts it."""
+"""examples/python and examples/why_slower, each as a user starts it."""
 
 import ast
 import http.client
 import importlib.util
 import io
+import itertools
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,10 @@ import models
 import numpy as np
 import pytest
 
+import onrush
+
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples" / "python"
+WHY_SLOWER = EXAMPLES.parent / "why_slower"
 
 
 def run(*arguments, check=True):
@@ -37,8 +42,9 @@ def model(tmp_path):
 
 def test_every_example_is_tested():
     tested = pathlib.Path(__file__).read_text()
-    for path in EXAMPLES.iterdir():
-        assert f'"{path.name}"' in tested or path.name == "__pycache__"
+    parts = {"README.md", "engines.py", "network.py", "__pycache__"}
+    for path in [*EXAMPLES.iterdir(), *WHY_SLOWER.iterdir()]:
+        assert f'"{path.name}"' in tested or path.name in parts
 
 
 def test_ten_lines(model):
@@ -92,7 +98,40 @@ def test_torch_gpu(tmp_path):
     if "finds no GPU" in done.stderr:
         pytest.skip("PyTorch finds no GPU here")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 4
+
+
+def why_slower(name, *arguments):
+    """The lines of its table, split at two blanks or more, and all it said."""
+    done = run(WHY_SLOWER / name, "--small", "--calls", "3", "--rounds", "2", *arguments)
+    lines = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()]
+    titles = next(i for i, line in enumerate(lines) if line[0].startswith("ms a call"))
+    rows = itertools.takewhile(lambda line: len(line) > 1, lines[titles + 1 :])
+    return lines[titles], {name: list(map(float, times)) for name, *times in rows}, done.stdout
+
+
+@pytest.mark.parametrize("where", ["cpu", "gpu"])
+def test_why_slower(where):
+    pytest.importorskip("onnx")
+    if where == "gpu" and onrush.get_device() == "CPU":
+        pytest.skip("skipped: no GPU")
+    arguments = ["--cpu"] if where == "cpu" else []
+    titles, rows, text = why_slower("baseline.py", *arguments)
+    assert titles[1:] == ["naive", "true: numpy in and out", "true: all on the device"]
+    assert all(len(times) == 3 and min(times) > 0 for times in rows.values())
+    for engine in ("PyTorch", "onnxruntime", "Onrush"):
+        assert (engine in rows) != (f"{engine} is left out: " in text)
+    assert "Onrush" in rows
+    titles, rows, text = why_slower("session_options.py", *arguments)
+    assert titles[-1] == "gain" and rows["Onrush"][4] == pytest.approx(
+        rows["Onrush"][2] / rows["Onrush"][3], rel=0.05, abs=0.02
+    )
+    assert "The default level is ORT_ENABLE_ALL already." in text
+    titles, rows, text = why_slower("cuda_graph.py", *arguments)
+    assert "Onrush's InferenceSession has no capture_graph" in text
+    assert ("The CPU has no CUDA graphs" in text) == (where == "cpu")
+    if where == "gpu" and "PyTorch" in rows:
+        assert "PyTorch, graph" in rows
 
 
 def test_identify_files():
