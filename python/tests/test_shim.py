@@ -11,6 +11,8 @@ import models
 import numpy as np
 import pytest
 
+import onrush
+
 HERE = pathlib.Path(__file__).parent
 
 
@@ -121,10 +123,19 @@ def test_verify_reports_differences(tmp_path):
     assert "1 outputs differ" in done.stderr
 
 
-def test_rapidocr_reads_the_same_text():
+@pytest.fixture(params=["cpu", "cuda"])
+def place(request):
+    """Where a client is told to run Onrush."""
+    if request.param == "cuda" and onrush.get_device() == "CPU":
+        pytest.skip("skipped: no GPU")
+    return request.param
+
+
+def test_rapidocr_reads_the_same_text(place):
     pytest.importorskip("rapidocr")
     pytest.importorskip("skimage")
-    ours = json.loads(shim(HERE / "read_page.py").stdout.splitlines()[-1])
+    ours = json.loads(shim(HERE / "read_page.py", place).stdout.splitlines()[-1])
+    assert ours["provider"] == f"{place.upper()}ExecutionProvider"
     theirs = json.loads(run(HERE / "read_page.py").stdout.splitlines()[-1])
     assert ours["module"].startswith("onrush") and theirs["module"].startswith("onnxruntime")
     assert ours["texts"] == theirs["texts"] != []
@@ -142,7 +153,7 @@ def test_magika_gives_the_same_labels():
     assert {"python", "cpp", "toml"} <= set(ours)
 
 
-def test_transformers_give_the_same(tmp_path):
+def test_transformers_give_the_same(tmp_path, place):
     """optimum.onnxruntime, pipelines of transformers, and sentence-transformers on onnx."""
     for package in ("torch", "transformers", "optimum.onnxruntime", "sentence_transformers"):
         try:
@@ -154,13 +165,15 @@ def test_transformers_give_the_same(tmp_path):
     offline = {"HF_HUB_OFFLINE": "1"}
     run(HERE / "export_tiny.py", tmp_path, **offline)
     program = HERE / "use_transformers.py"
-    ours = json.loads(shim(program, tmp_path, **offline).stdout.splitlines()[-1])
+    provider = f"{place.upper()}ExecutionProvider"
+    ours = json.loads(shim(program, tmp_path, provider, **offline).stdout.splitlines()[-1])
     theirs = json.loads(run(program, tmp_path, **offline).stdout.splitlines()[-1])
     assert ours["module"].startswith("onrush") and theirs["module"].startswith("onnxruntime")
     assert ours["tokens"] == theirs["tokens"]
+    tolerance = 1e-5 if place == "cpu" else 1e-2  # tf32 on the GPU
     for our_scores, their_scores in zip(ours["classes"], theirs["classes"], strict=True):
-        assert our_scores == pytest.approx(their_scores, abs=1e-5)
-    np.testing.assert_allclose(ours["embeddings"], theirs["embeddings"], rtol=1e-4, atol=1e-5)
+        assert our_scores == pytest.approx(their_scores, abs=tolerance)
+    np.testing.assert_allclose(ours["embeddings"], theirs["embeddings"], 1e-4, tolerance)
 
 
 def test_distribution_of_that_name(tmp_path):
