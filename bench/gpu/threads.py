@@ -4,7 +4,7 @@
   PYTHONPATH=build/release/python python bench/gpu/threads.py [MODEL.onnx] [--threads N]
     [--seconds S] [--rounds N]
 
-MODEL has one input, an image of float32 (default: /tmp/onrush-models/resnet50.onnx, written from
+MODEL has one input, an image of float32 (default: build/models/resnet50.onnx, written from
 bench/models). Each thread runs numpy in and out, then memory bound on the GPU. The two ways take
 turns, so that what else the machine does meets both.
 """
@@ -22,7 +22,7 @@ import numpy as np
 import onrush as ort
 
 MODELS = Path(__file__).parents[1] / "models"
-DEFAULT = Path("/tmp/onrush-models/resnet50.onnx")
+DEFAULT = Path(__file__).parents[2] / "build/models/resnet50.onnx"
 PROVIDERS = ["CUDAExecutionProvider"]
 
 
