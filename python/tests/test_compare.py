@@ -10,6 +10,7 @@ import time
 
 import models
 import numpy as np
+import onnx
 import pytest
 
 # In place of onnxruntime; what it does when a session is made.
@@ -144,6 +145,17 @@ def test_peer_with_other_outputs(model, tmp_path):
         model, tmp_path, "--with", "onnxruntime", "--against", "onrush", fake="pass"
     )
     assert rows(report, "accuracy")["onnxruntime"]["absolute"] > 0
+
+
+def test_debug_accuracy_writes_what_shows_it(model, tmp_path):
+    np.savez(tmp_path / "inputs.npz", x=np.array([[-1, 0, 5]], np.float32))
+    report = compare(
+        model, tmp_path, "--with", "onnxruntime", "--input", str(tmp_path / "inputs.npz"),
+        "--debug-accuracy", str(tmp_path / "part"), fake="pass",
+    )  # fmt: skip
+    assert "first part at the Relu that makes 'y'" in report["remarks"][-1]
+    assert [n.op_type for n in onnx.load(tmp_path / "part" / "model.onnx").graph.node] == ["Relu"]
+    assert np.load(tmp_path / "part" / "inputs.npz")["x"].tolist() == [[-1, 0, 5]]
 
 
 def test_input_files_reach_all_engines(model, tmp_path):

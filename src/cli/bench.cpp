@@ -23,10 +23,12 @@ struct Configuration {
 // What was measured of it.
 struct Result {
   std::string name;
+  std::string hint;  // for errors, see InputFile
   std::optional<int64_t> batch;
   Contestant cold;  // loaded with nothing kept on disk
   Contestant warm;  // loaded after that one, and measured
   measure::Json memory;
+  std::vector<std::string> other_work;  // of the machine, during the rounds
   struct Load {
     double rate;
     measure::Json figures;
@@ -137,6 +139,17 @@ void measure_loads(const BenchCommand& command, Result& result,
   }
 }
 
+void run_alone(std::vector<Contestant>& one, const engines::ContestOptions& options,
+               const engines::ShowProgress& show, std::vector<std::string>& other_work) {
+  const auto used = [&] {
+    return one[0].worker ? measure::processor_seconds(one[0].worker->process()) : 0;
+  };
+  const OtherWork others;
+  const double before = used();
+  engines::run_rounds(one, options, show);
+  other_work = others.remarks(used() - before);
+}
+
 Result measure_one(const BenchCommand& command, const MeasuredModel& model,
                    const Configuration& configuration, const engines::ContestOptions& options,
                    const measure::Gpu* gpu, const engines::ShowProgress& show) {
@@ -144,6 +157,7 @@ Result measure_one(const BenchCommand& command, const MeasuredModel& model,
   const engines::TemporaryFolder cache;
   Result result;
   result.name = name_of(configuration, inputs);
+  result.hint = inputs.hint;
   result.batch = configuration.batch;
   measure::Json load = load_request(model, inputs, configuration.setting);
   load["cache_folder"] = cache.path("");
@@ -154,11 +168,8 @@ Result measure_one(const BenchCommand& command, const MeasuredModel& model,
     std::vector<Contestant> one;
     one.push_back(onrush_contestant("onrush", load, options.folder));
     engines::load_all(one, options, gpu, show_named);
-    if (contestant == &result.warm) {
-      engines::run_rounds(one, options, show_named);
-    } else {
-      one[0].worker.reset();
-    }
+    if (contestant == &result.warm) run_alone(one, options, show_named, result.other_work);
+    else one[0].worker.reset();
     *contestant = std::move(one[0]);
     if (!contestant->failure.empty()) {
       result.warm.failure = contestant->failure;
@@ -324,6 +335,7 @@ void add_remarks(measure::Report& report, const BenchCommand& command, const Res
                     measure::significant(interval->low, 3),
                     measure::significant(interval->high, 3)));
   for (const std::string& text : measure::warnings(measure::steadiness(rounds), "ms")) say(text);
+  for (const std::string& text : result.other_work) say(text);
   for (const Result::Load& load : result.loads) {
     if (!load.failure.empty())
       say(fmt::format("at {:g} requests a second: {}", load.rate, load.failure));
@@ -370,14 +382,9 @@ void bench(const BenchCommand& command) {
     if (gpu) watch.emplace(*gpu);
     for (const Configuration& configuration : all) {
       if (engines::Interrupts::requested()) break;
-      const OtherWork others;
       results.push_back(
           measure_one(command, model, configuration, options, gpu ? &*gpu : nullptr, show));
       add_remarks(report, command, results.back());
-      // Of load modes and other processes alike, only what this configuration used is its own.
-      const auto& worker = results.back().warm.worker;
-      const double own = worker ? measure::processor_seconds(worker->process()) : 0;
-      for (std::string& text : others.remarks(own)) report.remarks.push_back(std::move(text));
       results.back().warm.worker.reset();
     }
     if (watch)
@@ -395,7 +402,7 @@ void bench(const BenchCommand& command) {
   command.files.write(report);
   for (const Result& result : results)
     if (!result.warm.failure.empty() && !result.warm.loaded)
-      fail(ErrorCode::invalid_argument, "{}: {}", result.name, result.warm.failure);
+      fail(ErrorCode::invalid_argument, "{}: {}{}", result.name, result.warm.failure, result.hint);
 }
 
 }  // namespace onrush::cli

@@ -47,6 +47,8 @@ struct CompareCommand {
   std::string torch;                // module:callable or FILE.pt2: the model for PyTorch
   std::vector<std::string> python;  // interpreters; empty: those that are found
   std::string against;              // whose outputs are taken for right; empty: onnxruntime's
+  std::string debug_folder;         // find where Onrush and that engine part, write what shows it
+  double tolerance = 1e-3;          // of that, in relation to a value's largest element
   Setting setting;
   size_t rounds = measure::kDefaultRounds;
   double timeout_s = 600;

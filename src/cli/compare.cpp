@@ -1,5 +1,7 @@
 // onrush compare: Onrush and its peers on one model, in turns.
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <optional>
 
 #include "base/check.h"
@@ -8,6 +10,9 @@
 #include "engines/accuracy.h"
 #include "engines/peers.h"
 #include "measure/verdict.h"
+#include "npy/npy.h"
+#include "onnx/decode.h"
+#include "onnx/encode.h"
 #include "runtime/session_impl.h"
 
 namespace onrush::cli {
@@ -86,7 +91,7 @@ Table latency_table(const std::vector<Contestant>& contestants) {
                {"p90_ms", "p90, ms"},
                {"p99_ms", "p99, ms"},
                {"runs", "runs"},
-               {"onrush_speedup", "onrush is faster by"}},
+               {"onrush_speedup", "speed-up of onrush"}},
               {}};
   if (any_failed(contestants)) table.columns.push_back({"failure", "why not"});
   const std::vector<double> own = engines::round_medians(contestants[0]);
@@ -131,15 +136,14 @@ Table start_table(const std::vector<Contestant>& contestants, bool on_gpu) {
 }
 
 // The engine whose outputs the others' are compared with.
-const Contestant* find_expected(const std::vector<Contestant>& contestants,
-                                const std::string& against) {
-  const auto named = [&](const std::string& name) -> const Contestant* {
-    for (const Contestant& c : contestants)
+Contestant* find_expected(std::vector<Contestant>& contestants, const std::string& against) {
+  const auto named = [&](const std::string& name) -> Contestant* {
+    for (Contestant& c : contestants)
       if (c.name == name && c.loaded) return &c;
     return nullptr;
   };
   if (!against.empty()) return named(against);
-  if (const Contestant* first_choice = named("onnxruntime")) return first_choice;
+  if (Contestant* first_choice = named("onnxruntime")) return first_choice;
   for (size_t i = 1; i < contestants.size(); ++i)
     if (contestants[i].loaded) return &contestants[i];
   return nullptr;
@@ -199,6 +203,54 @@ measure::Json details(const std::vector<Contestant>& contestants) {
   return {{"verdicts", verdicts}, {"rounds_ms", rounds}};
 }
 
+// Finds where Onrush and the other engine part. Gives a sentence.
+std::string debug_accuracy(const CompareCommand& command, const MeasuredModel& model,
+                           const InputFile& inputs, Contestant& own, Contestant& expected,
+                           const engines::ContestOptions& options,
+                           const engines::ShowProgress& show) {
+  if (expected.name.starts_with("pytorch"))
+    fail(ErrorCode::invalid_argument,
+         "--debug-accuracy needs an engine that runs ONNX models: choose one with --against");
+  std::error_code error;
+  std::filesystem::create_directories(command.debug_folder, error);
+  if (error)
+    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", command.debug_folder,
+         error.message());
+  engines::NamedTensors tensors;
+  const NpzFile file(inputs.path);
+  for (const Argument& input : model.inputs)
+    tensors.emplace_back(input.name, file.read(input.name, input.dtype));
+  const auto runner = [&](Contestant& contestant) -> engines::RunModel {
+    return [&](const onnx::Model& part, const engines::NamedTensors& values) {
+      return engines::run_other_model(contestant, part, values, options);
+    };
+  };
+  const auto culprit = engines::bisect(onnx::load(model.path), tensors, runner(own),
+                                       runner(expected), command.tolerance, show);
+  if (!culprit)
+    return fmt::format(
+        "{} and {} agree in all values of the model (to {:g} of the largest element).", own.name,
+        expected.name, command.tolerance);
+  const std::string model_path = command.debug_folder + "/model.onnx";
+  const std::string inputs_path = command.debug_folder + "/inputs.npz";
+  if (!(std::ofstream(model_path, std::ios::binary) << onnx::encode(culprit->model)))
+    fail(ErrorCode::invalid_argument, "cannot write {}", model_path);
+  write_npz(inputs_path, culprit->inputs);
+  const auto shown = [](const engines::Difference& d) {
+    if (!d.mismatch.empty()) return d.mismatch;
+    if (!d.first_nan.empty()) return "NaN at " + d.first_nan;
+    return fmt::format("by {:.2g} ({:.2g} of the largest element)", d.absolute, d.relative);
+  };
+  const size_t nodes = culprit->model.graph.nodes.size();
+  std::string text =
+      fmt::format("{} and {} first part at {}, in '{}': {}. ", own.name, expected.name,
+                  culprit->node, culprit->value, shown(culprit->in_model));
+  if (nodes > 1)
+    text += fmt::format("The node alone does not show it; the last {} nodes do. ", nodes);
+  return text +
+         fmt::format("{} and {} show it: {}.", model_path, inputs_path, shown(culprit->in_part));
+}
+
 double processor_seconds(const std::vector<Contestant>& contestants) {
   double seconds = 0;
   for (const Contestant& c : contestants)
@@ -240,8 +292,8 @@ void compare(const CompareCommand& command) {
     const double before = processor_seconds(contestants);
     engines::run_rounds(contestants, options, show);
     add_remarks(report, contestants);
-    for (std::string& text : others.remarks(processor_seconds(contestants) - before))
-      report.remarks.push_back(std::move(text));
+    for (const std::string& text : others.remarks(processor_seconds(contestants) - before))
+      report.remarks.push_back("Note: " + text + ".");
     if (watch)
       for (const std::string& text : measure::remarks(watch->samples()))
         report.remarks.push_back(text + ".");
@@ -252,11 +304,20 @@ void compare(const CompareCommand& command) {
   report.tables = {latency_table(contestants), start_table(contestants, gpu.has_value())};
   if (const Contestant* expected = find_expected(contestants, command.against))
     report.tables.push_back(accuracy_table(contestants, *expected));
+  if (!command.debug_folder.empty() && contestants[0].loaded) {
+    Progress progress;
+    const engines::Interrupts interrupts;
+    if (Contestant* expected = find_expected(contestants, command.against))
+      report.remarks.push_back(debug_accuracy(command, model, inputs, contestants[0], *expected,
+                                              options,
+                                              [&](std::string_view text) { progress.show(text); }));
+  }
   report.details = details(contestants);
   fmt::print("{}", measure::text(report));
   command.files.write(report);
   if (!contestants[0].loaded)
-    fail(ErrorCode::invalid_argument, "Onrush itself did not run: {}", contestants[0].failure);
+    fail(ErrorCode::invalid_argument, "Onrush itself did not run: {}{}", contestants[0].failure,
+         inputs.hint);
 }
 
 }  // namespace onrush::cli

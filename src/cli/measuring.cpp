@@ -60,6 +60,7 @@ InputFile::InputFile(const MeasuredModel& model, const InputTexts& texts, const 
                     tensor.rank() ? fmt::format("{}", fmt::join(tensor.shape(), "x")) : "scalar");
   }
   write_npz(path, arrays);
+  if (!made.guessed.empty()) hint = explain(Error(ErrorCode::invalid_argument, ""), made).what();
 }
 
 int thread_count(int chosen) { return chosen > 0 ? chosen : cpu::available_processors(); }
@@ -115,11 +116,11 @@ std::vector<std::string> OtherWork::remarks(double own_seconds) const {
   const double others = busy - own_seconds / watch_.seconds();
   std::vector<std::string> texts;
   if (others > kOfNote)
-    texts.push_back(fmt::format("Other programs used {:.1f} of {} processors meanwhile.", others,
+    texts.push_back(fmt::format("other programs used {:.1f} of {} processors meanwhile", others,
                                 cpu::available_processors()));
   if (stolen > kOfNote)
-    texts.push_back(fmt::format(
-        "Other virtual machines took {:.1f} processors of this one meanwhile.", stolen));
+    texts.push_back(
+        fmt::format("other virtual machines took {:.1f} processors of this one meanwhile", stolen));
   return texts;
 }
 

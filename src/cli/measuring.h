@@ -41,6 +41,7 @@ struct InputFile {
   measure::Json types = measure::Json::object();  // by input, where numpy lacks the type
   measure::Json order = measure::Json::array();   // of the inputs in the model
   std::string shapes;                             // "x 1x3x224x224"
+  std::string hint;  // for errors: which sizes had to be guessed; may be empty
 };
 
 // Where and how all engines run.

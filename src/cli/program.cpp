@@ -197,6 +197,18 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
                   "Compare outputs with those of this engine (default: onnxruntime, else the first "
                   "peer)")
       ->type_name("ENGINE");
+  command
+      .add_option(
+          "--debug-accuracy", compare.debug_folder,
+          "Find the first operator at which Onrush and that engine part; write the smallest "
+          "model that shows it and its inputs to DIR")
+      ->type_name("DIR");
+  command
+      .add_option("--tolerance", compare.tolerance,
+                  "What --debug-accuracy takes for equal, as a part of a value's largest element "
+                  "(default: 0.001)")
+      ->type_name("X")
+      ->check(quiet(CLI::PositiveNumber));
   add_device(command, compare.setting.device, "cpu (default) or cuda[:N], for all engines");
   add_placement(command, compare.setting.placement,
                 "Where inputs and outputs lie: host, or device (default on a GPU)");

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fstream>
 
 #include "base/check.h"
 #include "measure/process.h"
 #include "measure/statistics.h"
 #include "npy/npy.h"
+#include "onnx/encode.h"
 
 namespace onrush::engines {
 namespace {
@@ -35,15 +37,14 @@ Json described(const std::vector<Tensor>& outputs) {
   return list;
 }
 
-std::vector<Tensor> fetch_outputs(Worker& worker, const ContestOptions& options, size_t number) {
-  const std::string path = fmt::format("{}/outputs-{}.npz", options.folder, number);
-  worker.call({{"call", "outputs"}, {"file", path}}, options.timeout_s);
+std::vector<Tensor> fetch_outputs(Worker& worker, const std::string& path,
+                                  std::span<const DType> declared, double timeout_s) {
+  worker.call({{"call", "outputs"}, {"file", path}}, timeout_s);
   const NpzFile file(path);
   std::vector<Tensor> outputs;
-  for (size_t i = 0; i < file.names().size(); ++i) {
-    const DType declared = i < options.outputs.size() ? options.outputs[i] : DType::undefined;
-    outputs.push_back(file.read(std::to_string(i), declared));
-  }
+  for (size_t i = 0; i < file.names().size(); ++i)
+    outputs.push_back(
+        file.read(std::to_string(i), i < declared.size() ? declared[i] : DType::undefined));
   return outputs;
 }
 
@@ -60,7 +61,9 @@ void load(Contestant& contestant, const ContestOptions& options, size_t number,
   contestant.first_ms = loaded.at("first_ms");
   contestant.bytes_peak = measure::resident_memory(worker.process()).peak;
   contestant.loaded = true;
-  contestant.outputs = fetch_outputs(worker, options, number);
+  contestant.outputs =
+      fetch_outputs(worker, fmt::format("{}/outputs-{}.npz", options.folder, number),
+                    options.outputs, options.timeout_s);
 }
 
 void run_round(Contestant& contestant, const ContestOptions& options) {
@@ -131,6 +134,30 @@ void run_rounds(std::vector<Contestant>& contestants, const ContestOptions& opti
       show(fmt::format("round {} of {}: {}", round + 1, options.rounds, contestant.name));
       if (!attempt(contestant, [&] { run_round(contestant, options); })) return;
     }
+}
+
+std::vector<Tensor> run_other_model(Contestant& contestant, const onnx::Model& model,
+                                    const NamedTensors& inputs, const ContestOptions& options) {
+  if (!contestant.worker) contestant.worker = contestant.start();
+  const std::string model_path = options.folder + "/part.onnx";
+  const std::string inputs_path = options.folder + "/part-inputs.npz";
+  std::ofstream(model_path, std::ios::binary) << onnx::encode(model);
+  write_npz(inputs_path, inputs);
+  Json load = contestant.load;
+  load["model"] = model_path;
+  load["inputs"] = inputs_path;
+  load["types"] = Json::object();
+  load["order"] = Json::array();
+  load.erase("outputs");
+  for (const auto& [name, tensor] : inputs) {
+    load["types"][name] = onnx_name(tensor.dtype());
+    load["order"].push_back(name);
+  }
+  contestant.worker->call(load, options.timeout_s);
+  std::vector<DType> declared;
+  for (const auto& output : model.graph.outputs) declared.push_back(output.type.element);
+  return fetch_outputs(*contestant.worker, options.folder + "/part-outputs.npz", declared,
+                       options.timeout_s);
 }
 
 }  // namespace onrush::engines

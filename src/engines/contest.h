@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engines/bisect.h"
 #include "engines/worker.h"
 #include "measure/gpu.h"
 #include <onrush/tensor.h>
@@ -53,5 +54,10 @@ void load_all(std::vector<Contestant>& contestants, const ContestOptions& option
 // Round by round, each starting with another contestant.
 void run_rounds(std::vector<Contestant>& contestants, const ContestOptions& options,
                 const ShowProgress& show);
+
+// Runs another model in the contestant's process, once: its outputs, of the types that the model
+// declares where it does. Throws WorkerError or Interrupted.
+std::vector<Tensor> run_other_model(Contestant& contestant, const onnx::Model& model,
+                                    const NamedTensors& inputs, const ContestOptions& options);
 
 }  // namespace onrush::engines

@@ -36,6 +36,7 @@ class OnrushEngine {
 
  private:
   Json load(const Json& request) {
+    *this = OnrushEngine();
     SessionOptions options;
     options.device = request.at("device");
     options.threads = request.at("threads");

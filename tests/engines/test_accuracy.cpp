@@ -46,6 +46,10 @@ TEST(Accuracy, mismatches) {
             "y has shape [2] in place of [1,2]");
   const Tensor ints = Tensor::of<int32_t>(DType::i32, {2}, std::vector<int32_t>{1, 2});
   EXPECT_EQ(difference(ints, two, "y").mismatch, "y has type int32 in place of float");
+  Tensor doubles(DType::f64, {2});
+  doubles.as<double>()[0] = 1, doubles.as<double>()[1] = 2.5;
+  EXPECT_EQ(difference(doubles, two, "y").mismatch, "");
+  EXPECT_EQ(difference(doubles, two, "y").absolute, 0.5);
   EXPECT_EQ(difference(std::vector{two}, std::vector{two, two}).mismatch,
             "1 outputs in place of 2");
   const Tensor text = Tensor::of_strings({1}, {"a"}), other = Tensor::of_strings({1}, {"b"});

@@ -34,8 +34,8 @@ class Engine:
         )
         if self.on_gpu and self.session.get_providers()[0] != "CUDAExecutionProvider":
             raise RuntimeError(
-                "its CUDA provider did not load; its own message above, or "
-                "onnxruntime.get_available_providers(), says what is missing"
+                "its CUDA provider did not load, most likely for want of CUDA's or cuDNN's "
+                "libraries: making a session in Python prints which"
             )
         self.bound = self.resident or self.variant in ("iobinding", "graph", "tuned")
         # Outputs have sizes that only a run tells; a graph cannot be recorded before.
@@ -45,6 +45,8 @@ class Engine:
     def provider(self, precision):
         if not self.on_gpu:
             return "CPUExecutionProvider"
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise RuntimeError("this onnxruntime is without CUDA: install onnxruntime-gpu")
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         options = {"device_id": self.ordinal, "use_tf32": 0 if precision == "fp32" else 1}
