@@ -96,7 +96,7 @@ class Relu(torch.nn.Module):
 
 
 @needs("torch")
-@pytest.mark.parametrize("variant", ["", ":channels_last", ":autocast", ":compile"])
+@pytest.mark.parametrize("variant", ["", ":channels_last", ":autocast", ":half+compile"])
 def test_pytorch_module(model, tmp_path, monkeypatch, variant):
     (tmp_path / "relu_module.py").write_text(TORCH_MODULE)
     monkeypatch.chdir(tmp_path)

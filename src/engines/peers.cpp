@@ -29,6 +29,13 @@ std::vector<std::string> all_names() {
   return names;
 }
 
+// Of words with + between them.
+bool all_known(const Peer& peer, std::string_view variants) {
+  const size_t end = variants.find('+');
+  const bool first = std::ranges::count(peer.variants, variants.substr(0, end)) > 0;
+  return first && (end == std::string_view::npos || all_known(peer, variants.substr(end + 1)));
+}
+
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
@@ -54,7 +61,7 @@ const std::vector<Peer>& peers() {
   static const std::vector<Peer> all = {
       {"onnxruntime", "onnxruntime", {"iobinding", "graph", "tuned"}},
       {"openvino", "openvino", {"bf16"}},
-      {"pytorch", "torch", {"channels_last", "autocast", "graph", "compile"}},
+      {"pytorch", "torch", {"channels_last", "autocast", "half", "graph", "compile"}},
   };
   return all;
 }
@@ -64,9 +71,9 @@ std::vector<std::string> peer_names(const std::string& text) {
   const size_t colon = text.find(':');
   if (const Peer* peer = find_peer(text.substr(0, colon))) {
     if (colon == std::string::npos) return {text};
-    const std::string variant = text.substr(colon + 1);
-    if (variant == "all") return full_names(*peer);
-    if (std::ranges::count(peer->variants, variant)) return {text};
+    const std::string variants = text.substr(colon + 1);
+    if (variants == "all") return full_names(*peer);
+    if (all_known(*peer, variants)) return {text};
   }
   fail(ErrorCode::invalid_argument,
        "there is no engine '{}'; there are {}, PEER:all, all, and onrush:PRECISION", text,

@@ -11,11 +11,12 @@ namespace onrush::engines {
 struct Peer {
   std::string name;                   // "onnxruntime"
   std::string module;                 // that Python imports
-  std::vector<std::string> variants;  // "iobinding", ...: the ways to use it, besides its defaults
+  std::vector<std::string> variants;  // "iobinding", ...: ways to use it, besides its defaults
 };
 const std::vector<Peer>& peers();
 
-// Full names of all that "onnxruntime", "onnxruntime:graph", "onnxruntime:all" or "all" means.
+// Full names of all that "pytorch", "pytorch:graph", "pytorch:half+graph" (both at once),
+// "pytorch:all" (its defaults, and each variant by itself) or "all" means.
 // Throws Error{invalid_argument}, which lists the names there are.
 std::vector<std::string> peer_names(const std::string& text);
 

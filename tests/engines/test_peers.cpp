@@ -11,9 +11,12 @@ TEST(Peers, names) {
   EXPECT_EQ(peer_names("onnxruntime"), Names{"onnxruntime"});
   EXPECT_EQ(peer_names("openvino:bf16"), Names{"openvino:bf16"});
   EXPECT_EQ(peer_names("openvino:all"), (Names{"openvino", "openvino:bf16"}));
-  EXPECT_GE(peer_names("all").size(), 11u);
+  EXPECT_EQ(peer_names("pytorch:half+channels_last+graph"),
+            Names{"pytorch:half+channels_last+graph"});
+  EXPECT_GE(peer_names("all").size(), 12u);
   EXPECT_THROW(peer_names("tensorrt"), Error);
-  EXPECT_THROW(peer_names("openvino:fast"), Error);
+  for (const char* wrong : {"openvino:fast", "openvino:", "pytorch:half+", "pytorch:half+fast"})
+    EXPECT_THROW(peer_names(wrong), Error) << wrong;
 }
 
 TEST(Peers, interpreters_that_will_not_do) {

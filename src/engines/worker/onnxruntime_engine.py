@@ -12,8 +12,8 @@ ONNX_TYPES = {"bfloat16": 16}
 
 
 class Engine:
-    def __init__(self, variant):
-        self.variant = variant
+    def __init__(self, variants):
+        self.variants = variants
 
     def version(self):
         return onnxruntime.__version__
@@ -23,11 +23,11 @@ class Engine:
         self.on_gpu = self.device.startswith("cuda")
         self.ordinal = int(self.device.partition(":")[2] or 0)
         self.resident = request["placement"] == "device"
-        if self.variant == "graph" and not self.on_gpu:
+        if "graph" in self.variants and not self.on_gpu:
             raise RuntimeError("CUDA graphs need a GPU")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = request["threads"]
-        if self.variant == "tuned" and not self.on_gpu:
+        if "tuned" in self.variants and not self.on_gpu:
             options.add_session_config_entry("session.set_denormal_as_zero", "1")
         self.session = onnxruntime.InferenceSession(
             request["model"], options, providers=[self.provider(request["precision"])]
@@ -37,7 +37,7 @@ class Engine:
                 "its CUDA provider did not load, most likely for want of CUDA's or cuDNN's "
                 "libraries: making a session in Python prints which"
             )
-        self.bound = self.resident or self.variant in ("iobinding", "graph", "tuned")
+        self.bound = self.resident or bool(self.variants)
         # Outputs have sizes that only a run tells; a graph cannot be recorded before.
         if self.bound:
             self.bind(self.output_shapes(request))
@@ -50,9 +50,9 @@ class Engine:
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         options = {"device_id": self.ordinal, "use_tf32": 0 if precision == "fp32" else 1}
-        if self.variant in ("graph", "tuned"):
+        if self.variants & {"graph", "tuned"}:
             options["enable_cuda_graph"] = 1
-        if self.variant == "tuned":
+        if "tuned" in self.variants:
             options["cudnn_conv_algo_search"] = "EXHAUSTIVE"
             options["cudnn_conv_use_max_workspace"] = 1
             options["prefer_nhwc"] = 1
@@ -74,7 +74,7 @@ class Engine:
 
     def bind(self, outputs):
         """Inputs and outputs in one place: recorded graphs need them on the GPU."""
-        in_graph = self.on_gpu and self.variant in ("graph", "tuned")
+        in_graph = self.on_gpu and self.variants & {"graph", "tuned"}
         where = "cuda" if self.on_gpu and (self.resident or in_graph) else "cpu"
         self.binding = self.session.io_binding()
         self.inputs = {name: self.ort_value(a, where) for name, a in self.feeds.items()}

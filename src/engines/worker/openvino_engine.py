@@ -3,8 +3,8 @@ import openvino
 
 
 class Engine:
-    def __init__(self, variant):
-        self.precision = variant or "f32"
+    def __init__(self, variants):
+        self.precision = "bf16" if "bf16" in variants else "f32"
 
     def version(self):
         return openvino.__version__.split("-")[0]

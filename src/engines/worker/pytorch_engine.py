@@ -1,4 +1,4 @@
-"""PyTorch: eager; channels last; autocast; a CUDA graph; torch.compile."""
+"""PyTorch: eager, or any of: channels last, autocast, half, a CUDA graph, torch.compile."""
 import contextlib
 import importlib
 import os
@@ -38,8 +38,8 @@ def tensors_of(outputs):
 
 
 class Engine:
-    def __init__(self, variant):
-        self.variant = variant
+    def __init__(self, variants):
+        self.variants = variants
 
     def version(self):
         return torch.__version__
@@ -50,8 +50,10 @@ class Engine:
         self.device = torch.device(request["device"])
         self.on_gpu = self.device.type == "cuda"
         self.resident = request["placement"] == "device"
-        if self.variant == "graph" and not self.on_gpu:
+        if "graph" in self.variants and not self.on_gpu:
             raise RuntimeError("CUDA graphs need a GPU")
+        bf16 = not self.on_gpu or request["precision"] == "bf16"
+        self.half_dtype = torch.bfloat16 if bf16 else torch.float16
         tf32 = request["precision"] != "fp32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
@@ -63,21 +65,22 @@ class Engine:
         with contextlib.suppress(NotImplementedError):
             self.module.eval()
         self.module.to(self.device)
+        if "half" in self.variants:
+            self.host = [t.to(self.half_dtype) if t.is_floating_point() else t for t in self.host]
         floats = [t.dtype for t in self.host if t.is_floating_point()]
         if floats and floats[0] != torch.float32:
             self.module.to(floats[0])
+        if "channels_last" in self.variants:
+            self.module.to(memory_format=torch.channels_last)
         self.inputs = [self.layout(t.to(self.device)) for t in self.host]
         self.call = self.module
-        if self.variant == "channels_last":
-            self.module.to(memory_format=torch.channels_last)
-        elif self.variant == "compile":
-            mode = "reduce-overhead" if self.on_gpu else "default"
-            self.call = torch.compile(self.module, mode=mode)
-        elif self.variant == "graph":
+        if "compile" in self.variants:
+            own_graphs = self.on_gpu and "graph" not in self.variants
+            self.call = torch.compile(
+                self.module, mode="reduce-overhead" if own_graphs else "default"
+            )
+        if "graph" in self.variants:
             self.record()
-        self.autocast_dtype = torch.bfloat16
-        if self.on_gpu and request["precision"] != "bf16":
-            self.autocast_dtype = torch.float16
 
     @staticmethod
     def tensor(array):
@@ -86,7 +89,7 @@ class Engine:
         return torch.from_numpy(array)
 
     def layout(self, tensor):
-        if self.variant == "channels_last" and tensor.dim() == 4:
+        if "channels_last" in self.variants and tensor.dim() == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
 
@@ -95,27 +98,29 @@ class Engine:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self.module(*self.inputs)
+                self.forward()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            outputs = self.module(*self.inputs)
+            outputs = self.forward()
 
-        def replay(*_):
+        def replay():
             graph.replay()
             return outputs
 
-        self.call = replay
+        self.forward = replay
+
+    def forward(self):
+        if "autocast" not in self.variants:
+            return tensors_of(self.call(*self.inputs))
+        with torch.autocast(self.device.type, self.half_dtype):
+            return tensors_of(self.call(*self.inputs))
 
     def run(self):
         if self.on_gpu and not self.resident:
             for target, source in zip(self.inputs, self.host):
                 target.copy_(source)
-        if self.variant == "autocast":
-            with torch.autocast(self.device.type, self.autocast_dtype):
-                outputs = tensors_of(self.call(*self.inputs))
-        else:
-            outputs = tensors_of(self.call(*self.inputs))
+        outputs = self.forward()
         if self.on_gpu and not self.resident:
             outputs = [tensor.cpu() for tensor in outputs]
         if self.on_gpu:

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# By the engine's name up to its colon; what follows is the variant.
+# By the engine's name up to its colon; variants follow, with + between them.
 MODULES = {
     "onnxruntime": "onnxruntime_engine",
     "openvino": "openvino_engine",
@@ -44,8 +44,9 @@ def read_inputs(request):
 
 class Worker:
     def __init__(self, name):
-        module, _, variant = name.partition(":")
-        self.engine = importlib.import_module(MODULES[module]).Engine(variant)
+        module, _, variants = name.partition(":")
+        engine = importlib.import_module(MODULES[module])
+        self.engine = engine.Engine(set(filter(None, variants.split("+"))))
 
     def version(self, request):
         return {"version": self.engine.version()}
