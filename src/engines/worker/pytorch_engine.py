@@ -12,10 +12,10 @@ def make_module(source, model):
     if not source:
         try:
             import onnx2torch
-        except ImportError:
+        except ImportError as error:
             raise RuntimeError(
                 "an ONNX file alone gives no PyTorch module: name one by --torch module:callable "
-                "or --torch FILE.pt2, or install onnx2torch"
+                f"or --torch FILE.pt2, or install onnx2torch ({error})"
             ) from None
         return onnx2torch.convert(model)
     if source.endswith(".pt2"):
