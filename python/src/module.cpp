@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "arrays.h"
+#include "backend/cuda/cuda_backend.h"
 #include "cli/program.h"
 #include "io_binding.h"
 #include "ort_value.h"
@@ -36,8 +37,18 @@ int program(std::vector<std::string> arguments) {
   return exit_code;
 }
 
+// Where pip has put packages for this interpreter.
+std::vector<std::string> package_folders() {
+  std::vector<std::string> folders;
+  for (nb::handle entry : nb::module_::import_("sys").attr("path"))
+    if (std::string folder; nb::try_cast(entry, folder) && folder.ends_with("-packages"))
+      folders.push_back(folder);
+  return folders;
+}
+
 NB_MODULE(_core, module) {
   import_numpy();
+  add_wheel_folders(package_folders());
   nb::register_exception_translator(&translate);
   bind_ort_value(module);
   bind_session(module);

@@ -46,6 +46,15 @@ class LibrarySearchTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST_F(LibrarySearchTest, LooksInFurtherWheelFolders) {
+  const fs::path file = install("nvidia/test/lib/libonrush_test.so.2");
+  further_wheel_folders() = {"/nowhere", folder_.path().string()};
+  const Search found = search(kNowhere, environment({}), take);
+  further_wheel_folders().clear();
+  ASSERT_TRUE(found.library);
+  EXPECT_EQ(found.library->path(), file);
+}
+
 TEST_F(LibrarySearchTest, RecordsWhereItLooked) {
   const Search found = search(kNowhere, environment({{"CUDA_HOME", "/nowhere"}}), take);
   EXPECT_FALSE(found.library);

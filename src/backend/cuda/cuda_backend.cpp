@@ -2,6 +2,7 @@
 
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
+#include "backend/cuda/shared_library.h"
 #include "fuse/fuse.h"
 #include "optimize/pipeline.h"
 
@@ -38,6 +39,11 @@ class CudaBackend final : public Backend {
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   return std::make_unique<CudaBackend>(options);
+}
+
+void add_wheel_folders(const std::vector<std::string>& folders) {
+  std::vector<std::string>& known = cuda::further_wheel_folders();
+  known.insert(known.end(), folders.begin(), folders.end());
 }
 
 }  // namespace onrush

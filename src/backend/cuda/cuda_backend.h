@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include <onrush/session.h>
@@ -21,5 +22,8 @@ struct CudaOptions {
 // Throws Error{not_found} where the driver, the device or NVRTC is missing, with what was looked
 // for and what to install.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
+
+// Wheels of NVIDIA's libraries are looked for in these folders, too. Before anything else of CUDA.
+void add_wheel_folders(const std::vector<std::string>& folders);
 
 }  // namespace onrush

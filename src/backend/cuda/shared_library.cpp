@@ -116,6 +116,8 @@ class Finder {
     const fs::path own = own_file();
     if (in_wheels_of(with_parents(own.parent_path()), "next to or above " + own.string()))
       return true;
+    for (const std::string& root : further_wheel_folders())
+      if (in_wheels_of({root}, "in " + root)) return true;
     for (const char* variable : {"ONRUSH_PYTHON_SITE", "VIRTUAL_ENV"})
       for (const std::string& root : split(environment_(variable), ':'))
         if (in_wheels_of({root}, fmt::format("in ${}={}", variable, root))) return true;
@@ -209,6 +211,11 @@ std::string process_environment(const std::string& name) {
 
 Search search(const LibraryName& name, const Environment& environment, const Reject& reject) {
   return Finder(name, environment, reject).run();
+}
+
+std::vector<std::string>& further_wheel_folders() {
+  static std::vector<std::string> folders;
+  return folders;
 }
 
 }  // namespace onrush::cuda

@@ -55,10 +55,13 @@ using Reject = std::function<std::string(const SharedLibrary& library)>;
 // - what this process has loaded already, as by PyTorch;
 // - $ONRUSH_CUDA_PATH and its lib64 and lib;
 // - nvidia/*/lib of Python wheels: next to or above the running library or program, and in
-//   $ONRUSH_PYTHON_SITE (folders separated by colons: site-packages or a prefix that holds
-//   lib/python3*/site-packages) and $VIRTUAL_ENV;
+//   further_wheel_folders(), $ONRUSH_PYTHON_SITE (folders separated by colons: site-packages or a
+//   prefix that holds lib/python3*/site-packages) and $VIRTUAL_ENV;
 // - the system: by name through its loader, then $CUDA_HOME, $CUDA_PATH and the folders in which
 //   toolkits and drivers are installed.
 Search search(const LibraryName& name, const Environment& environment, const Reject& reject);
+
+// Those of the Python that runs this process; empty in other programs. To be set before searches.
+std::vector<std::string>& further_wheel_folders();
 
 }  // namespace onrush::cuda

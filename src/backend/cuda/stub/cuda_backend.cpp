@@ -9,4 +9,6 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) {
   fail(ErrorCode::not_found, "{}", why_no_cuda());
 }
 
+void add_wheel_folders(const std::vector<std::string>&) {}
+
 }  // namespace onrush
