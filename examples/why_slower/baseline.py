@@ -9,7 +9,7 @@ import engines
 
 def main():
     options = engines.arguments("Default options: naive timing and true timing side by side.")
-    found = engines.make_engines(options.network, options.gpu)
+    found = engines.all_engines(options.network, options.gpu)
     engines.check_same(found)  # and what the first calls prepare is done
     # As in the question: PyTorch's input is on the GPU already, the sessions' is a numpy array.
     naive = {

@@ -16,8 +16,8 @@ class PyTorchGraph(engines.PyTorch):
 
     name = "PyTorch, graph"
 
-    def __init__(self, network, gpu):
-        super().__init__(network, gpu)
+    def __init__(self, network):
+        super().__init__(network, True)
         stream = self.torch.cuda.Stream()
         stream.wait_stream(self.torch.cuda.current_stream())
         with self.torch.cuda.stream(stream):
@@ -37,8 +37,13 @@ class PyTorchGraph(engines.PyTorch):
         return self.y_there.cpu().numpy()
 
 
-class BoundEngine(engines.OnnxEngine):
+class OnnxRuntimeGraph(engines.OnnxRuntime):
     """onnxruntime's graphs need io binding with memory that stays."""
+
+    name = "onnxruntime, graph"
+
+    def __init__(self, network):
+        super().__init__(network, True, cuda_options={"enable_cuda_graph": "1"})
 
     def from_host(self):
         self.x_there.update_inplace(self.x)
@@ -46,20 +51,9 @@ class BoundEngine(engines.OnnxEngine):
         return self.y_there.numpy()
 
 
-def graph_engines(network):
-    for name, module, reason in engines.available(True):
-        if reason:
-            continue
-        if module is None:
-            yield PyTorchGraph(network, True)
-        elif name == "onnxruntime":
-            option = {"enable_cuda_graph": "1"}
-            yield BoundEngine(module, "onnxruntime, graph", network, True, cuda_options=option)
-
-
 def main():
     options = engines.arguments("CUDA graphs: what capture needs, and what replay costs.")
-    found = engines.make_engines(options.network, options.gpu)
+    found = engines.all_engines(options.network, options.gpu)
     for engine in found:
         if engine.name != "PyTorch":
             missing = [name for name in IMAGINED if not hasattr(engine.session, name)]
@@ -72,7 +66,12 @@ def main():
         engines.print_table(["ms a call", "true"], [[e.name, times[e.name]] for e in found])
         print("\nThe CPU has no CUDA graphs: these are plain calls.")
         return
-    found += graph_engines(options.network)
+    found += engines.make_engines(
+        {
+            "PyTorch, graph": lambda: PyTorchGraph(options.network),
+            "onnxruntime, graph": lambda: OnnxRuntimeGraph(options.network),
+        }
+    )
     engines.check_same(found)
     calls = {e.name: (e.on_gpu, e.wait) for e in found}
     engines.true_ms(calls, 1, 5)  # graphs are captured

@@ -5,6 +5,7 @@ return before the GPU is done, as PyTorch's do, and wait() waits for that.
 """
 
 import argparse
+import importlib
 import statistics
 import time
 
@@ -14,16 +15,27 @@ from network import Network
 CUDA = "CUDAExecutionProvider"
 
 
+class LeftOutError(Exception):
+    """Why an engine cannot take part."""
+
+
+def module(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise LeftOutError("not installed") from None
+
+
 class PyTorch:
     name = "PyTorch"
 
     def __init__(self, network, gpu):
-        import torch
-
-        self.torch, self.gpu = torch, gpu
-        self.device = torch.device("cuda" if gpu else "cpu")
+        self.torch, self.gpu = module("torch"), gpu
+        if gpu and not self.torch.cuda.is_available():
+            raise LeftOutError("it finds no GPU")
+        self.device = self.torch.device("cuda" if gpu else "cpu")
         self.forward, self.x = network.torch(self.device), network.input
-        self.x_there = torch.from_numpy(self.x).to(self.device)
+        self.x_there = self.torch.from_numpy(self.x).to(self.device)
 
     def from_host(self):
         return self.forward(self.torch.from_numpy(self.x).to(self.device)).cpu().numpy()
@@ -36,16 +48,25 @@ class PyTorch:
             self.torch.cuda.synchronize()
 
 
-class OnnxEngine:
-    """onnxruntime, or Onrush in its place: the program is the same."""
+class OnnxRuntime:
+    """Onrush is the same program with another import. ``options``: a function from the module to
+    SessionOptions; ``cuda_options``: those of the provider."""
 
-    def __init__(self, module, name, network, gpu, options=None, cuda_options=None):
-        self.name, self.x = name, network.input
+    name, package = "onnxruntime", "onnxruntime"
+
+    def __init__(self, network, gpu, options=None, cuda_options=None):
+        ort = module(self.package)
+        if gpu and CUDA not in ort.get_available_providers():
+            raise LeftOutError(f"this build has no {CUDA}: pip install onnxruntime-gpu")
+        self.x = network.input
         providers = [(CUDA, cuda_options or {})] if gpu else ["CPUExecutionProvider"]
-        self.session = module.InferenceSession(network.onnx(), options, providers=providers)
+        made = options(ort) if options else None
+        self.session = ort.InferenceSession(network.onnx(), made, providers=providers)
+        if gpu and CUDA not in self.session.get_providers():
+            raise LeftOutError(f"its {CUDA} did not load, and says above why")
         place = ("cuda", 0) if gpu else ("cpu", 0)
-        self.x_there = module.OrtValue.ortvalue_from_numpy(self.x, *place)
-        self.y_there = module.OrtValue.ortvalue_from_shape_and_type([1, 1000], np.float32, *place)
+        self.x_there = ort.OrtValue.ortvalue_from_numpy(self.x, *place)
+        self.y_there = ort.OrtValue.ortvalue_from_shape_and_type([1, 1000], np.float32, *place)
         self.binding = self.session.io_binding()
         self.binding.bind_ortvalue_input("x", self.x_there)
         self.binding.bind_ortvalue_output("y", self.y_there)
@@ -57,45 +78,33 @@ class OnnxEngine:
         self.session.run_with_iobinding(self.binding)
 
     def wait(self):
-        """Both return when the result is there."""
+        """A run returns when its result is there."""
 
 
-def available(gpu):
-    """(name, module or None for PyTorch, reason why it is left out or None)"""
-    import onrush
-
-    found = []
-    try:
-        import torch
-
-        missing = gpu and not torch.cuda.is_available()
-        found.append(("PyTorch", None, "it finds no GPU" if missing else None))
-    except ImportError:
-        found.append(("PyTorch", None, "not installed"))
-    try:
-        import onnxruntime
-
-        missing = gpu and CUDA not in onnxruntime.get_available_providers()
-        reason = f"this build has no {CUDA}: pip install onnxruntime-gpu" if missing else None
-        found.append(("onnxruntime", onnxruntime, reason))
-    except ImportError:
-        found.append(("onnxruntime", None, "not installed"))
-    found.append(("Onrush", onrush, None))
-    return found
+class Onrush(OnnxRuntime):
+    name, package = "Onrush", "onrush"
 
 
-def make_engines(network, gpu, options=None, cuda_options=None):
-    """``options``: a function from a module to SessionOptions."""
+def make_engines(makers):
+    """The engines that can be made here; says why others cannot. ``makers``: functions without
+    arguments, by name."""
     engines = []
-    for name, module, reason in available(gpu):
-        if reason:
+    for name, make in makers.items():
+        try:
+            engines.append(make())
+        except LeftOutError as reason:
             print(f"{name} is left out: {reason}")
-        elif module is None:
-            engines.append(PyTorch(network, gpu))
-        else:
-            made = options(module) if options else None
-            engines.append(OnnxEngine(module, name, network, gpu, made, cuda_options))
     return engines
+
+
+def all_engines(network, gpu, options=None):
+    return make_engines(
+        {
+            "PyTorch": lambda: PyTorch(network, gpu),
+            "onnxruntime": lambda: OnnxRuntime(network, gpu, options),
+            "Onrush": lambda: Onrush(network, gpu, options),
+        }
+    )
 
 
 def naive_ms(call, calls):
@@ -147,10 +156,8 @@ def arguments(description):
     parser.add_argument("--rounds", type=int, default=10, help="of each engine (default: 10)")
     parser.add_argument("--calls", type=int, default=20, help="of a round (default: 20)")
     parsed = parser.parse_args()
-    import onrush
-
-    parsed.gpu = not parsed.cpu and CUDA in onrush.get_available_providers()
+    parsed.gpu = not parsed.cpu and CUDA in module("onrush").get_available_providers()
     parsed.network = Network(parsed.small)
-    where = "the GPU; products in tf32, the default of all three" if parsed.gpu else "the CPU"
+    where = "the GPU; convolutions in tf32, the default of all three" if parsed.gpu else "the CPU"
     print(f"{'A small ResNet' if parsed.small else 'ResNet-50'}, batch 1, on {where}\n")
     return parsed

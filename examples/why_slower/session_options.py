@@ -9,10 +9,10 @@ import os
 import engines
 
 
-def question_options(module):
-    options = module.SessionOptions()
+def question_options(ort):
+    options = ort.SessionOptions()
     options.intra_op_num_threads = 16
-    options.graph_optimization_level = module.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     return options
 
 
@@ -25,11 +25,11 @@ def set_threads(found, count):
 
 def main():
     options = engines.arguments("Session options: which of them do something on a GPU.")
-    plain = engines.make_engines(options.network, options.gpu)
+    plain = engines.all_engines(options.network, options.gpu)
     # As in the question: first one session, then the other, each from its first call on.
     naive = {e.name: [engines.naive_ms(e.from_host, options.calls)] for e in plain}
     threads = plain[0].torch.get_num_threads() if plain[0].name == "PyTorch" else 0
-    tuned = engines.make_engines(options.network, options.gpu, question_options)
+    tuned = engines.all_engines(options.network, options.gpu, question_options)
     set_threads(tuned, 16)
     for engine in tuned:
         naive[engine.name].append(engines.naive_ms(engine.from_host, options.calls))
