@@ -141,9 +141,7 @@ def test_bad_peer_is_a_row(model, tmp_path, deed, reason):
 
 
 def test_peer_with_other_outputs(model, tmp_path):
-    report = compare(
-        model, tmp_path, "--with", "onnxruntime", "--against", "onrush", fake="pass"
-    )
+    report = compare(model, tmp_path, "--with", "onnxruntime", "--against", "onrush", fake="pass")
     assert rows(report, "accuracy")["onnxruntime"]["absolute"] > 0
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -124,6 +125,7 @@ def in_child(function):
             function()
             os._exit(0)
         except BaseException:
+            traceback.print_exc()
             os._exit(1)
     gc.unfreeze()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
