@@ -68,6 +68,14 @@ def test_a_fallback_says_why(no_gpu):
     assert [device.ep_name for device in ort.get_ep_devices()] == [CPU]
 
 
+def test_no_fallback(no_gpu):
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    with pytest.warns(UserWarning), pytest.raises(ort.errors.EPFail, match="no CUDA driver"):
+        ort.InferenceSession(models.ADD, options, providers=[CUDA, CPU])
+    ort.InferenceSession(models.ADD, options, providers=[CPU])
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -65,8 +65,9 @@ class _Options:
 
 
 class SessionOptions(_Options):
-    """How a session is made. Beyond onnxruntime's config entries, which are accepted, these are
-    Onrush's own: "onrush.device" and "onrush.precision", as in onrush.Session."""
+    """How a session is made. Of onnxruntime's config entries "session.disable_cpu_ep_fallback" has
+    an effect, the others are accepted. "onrush.device" and "onrush.precision" are Onrush's own, as
+    in onrush.Session."""
 
     enable_cpu_mem_arena = _Field(bool, True, "Enable memory arena on CPU.", effect=False)
     enable_mem_pattern = _Field(bool, True, "Enable the memory pattern optimization.", effect=False)
@@ -101,9 +102,14 @@ class SessionOptions(_Options):
         super().__init__()
         self.__dict__.update(_dims={}, _initializers={}, _providers=[])
 
+    @property
+    def _falls_back(self) -> bool:
+        """Whether the CPU will do where a GPU was asked for."""
+        return self._config.get("session.disable_cpu_ep_fallback") != "1"
+
     def add_session_config_entry(self, key: str, value: str, /) -> None:
         self._add_entry(key, value)
-        if not key.startswith("onrush."):
+        if not key.startswith("onrush.") and key != "session.disable_cpu_ep_fallback":
             note_once(f"session config entry {key!r} has no effect in Onrush")
 
     def get_session_config_entry(self, key: str, /) -> str:

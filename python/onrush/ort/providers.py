@@ -112,20 +112,19 @@ def _pairs(providers, provider_options):
     return pairs
 
 
-def select(providers: Sequence[str]) -> list[str]:
+def select(providers: Sequence[str], fallback: bool = True) -> list[str]:
     """The providers that a session will have, CPU being the last resort.
 
-    Raises EPFail where nothing but CUDA is asked for and it cannot be had: a program that says so
-    wants no silent run on the CPU.
+    Raises EPFail where CUDA is asked for and cannot be had, if nothing else is asked for or the
+    program wants no ``fallback`` to the CPU.
     """
     available = get_available_providers() if set(providers) - {CPU} else [CPU]
     chosen = [name for name in providers if name in available]
-    if providers and not chosen and _CUDA_FAMILY.issuperset(providers):
+    on_gpu = [name for name in providers if name in _CUDA_FAMILY]
+    if on_gpu and CUDA not in chosen and not (fallback and set(providers) - _CUDA_FAMILY):
         reason = _core.why_no_cuda() or f"Onrush runs on GPUs by the name of '{CUDA}'"
-        raise EPFail.of(
-            f"{providers[0]} cannot be had: {reason}; "
-            f"add '{CPU}' to the providers to run on the CPU instead"
-        )
+        remedy = f"add '{CPU}' to the providers" if fallback else "allow the fallback"
+        raise EPFail.of(f"{on_gpu[0]} cannot be had: {reason}; {remedy} to run on the CPU instead")
     return chosen if CPU in chosen else [*chosen, CPU]
 
 

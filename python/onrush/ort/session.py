@@ -286,7 +286,7 @@ class InferenceSession(Session):
         if not providers and options.has_providers():
             providers = options._providers
         names, given = self._normalized(providers, provider_options)
-        self._providers = ep.select(names)
+        self._providers = ep.select(names, options._falls_back)
         self._provider_options = {name: {} for name in self._providers}
         settings: dict[str, Any] = {"device": "cpu"}
         if ep.CUDA in self._providers:
