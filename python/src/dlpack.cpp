@@ -115,6 +115,12 @@ Device dlpack_device(nb::handle object) {
   }
 }
 
+// Pinned memory is the host's, and managed memory can be read there.
+bool is_host(int device_type) {
+  return device_type == nb::device::cpu::value || device_type == nb::device::cuda_host::value ||
+         device_type == nb::device::cuda_managed::value;
+}
+
 template <class Array>
 Tensor tensor_of(Array array, Device device) {
   Shape shape;
@@ -163,6 +169,11 @@ Tensor tensor_from_dlpack(nb::handle object) {
   if (device.kind == Device::Kind::cuda) return tensor_on_gpu(object);
   nb::ndarray<nb::c_contig, nb::ro> array;
   if (!nb::try_cast(object, array)) fail_to_read(object);
+  if (const int kind = array.device_type(); !is_host(kind))
+    fail(ErrorCode::invalid_argument,
+         "the elements lie on a device of DLPack's type {}, which is neither the host nor a GPU of "
+         "NVIDIA's",
+         kind);
   return tensor_of(std::move(array), {});
 }
 

@@ -416,6 +416,7 @@ def test_torch_tensors(torch):
         assert z.device == x.device and torch.equal(z, x + y)
     transposed = torch.randn(3, 64, device="cuda").T
     assert torch.equal(torch.from_dlpack(session(transposed, y)[0]), transposed + y)
+    assert torch.equal(torch.from_dlpack(session(x.cpu().pin_memory(), y)[0]), x + y)
     with pytest.raises(onrush.Error, match="input 'x'.*require"):
         session(x.requires_grad_(), y)
 

@@ -1,5 +1,7 @@
 """Every dtype and kind of value, in and out; and that results are nobody else's memory."""
 
+import ctypes
+
 import models
 import numpy as np
 import pytest
@@ -174,6 +176,25 @@ def test_dlpack():
     assert value.data_ptr() == x.ctypes.data
     shared = np.from_dlpack(value)
     assert np.shares_memory(shared, x)
+
+
+def test_dlpack_of_another_device():
+    class Elsewhere:
+        """A capsule says that its elements lie on a device of type 8."""
+
+        def __dlpack__(self, **kwargs):
+            capsule = np.ones(3, np.float32).__dlpack__()
+            pointer = ctypes.pythonapi.PyCapsule_GetPointer
+            pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+            address = pointer(capsule, b"dltensor")  # of a DLTensor: data, then the device
+            ctypes.c_int32.from_address(address + 8).value = 8
+            return capsule
+
+        def __dlpack_device__(self):
+            return (8, 0)
+
+    with pytest.raises(onrush.Error, match="input 'x': .*device of DLPack's type 8"):
+        onrush.Session(models.identity(FLOAT, [3]))(x=Elsewhere())
 
 
 def test_inputs_are_not_copied():
