@@ -29,13 +29,14 @@ ValueInfo info(std::string name, const Shape& shape) {
 }
 
 std::vector<float> run(const std::string& device, const std::vector<Node>& nodes, const Tensor& a,
-                       const Tensor& b) {
+                       const Tensor& b, Precision precision = Precision::fp32) {
   Graph g = graph({}, nodes, {"y"});
   g.inputs = {info("a", a.shape()), info("b", b.shape())};
   const std::string bytes = encode(model(g));
   SessionOptions options;
   options.device = device;
   options.threads = 2;
+  options.precision = precision;
   const auto outputs = Session::load(bytes_of(bytes), options).run({{"a", a}, {"b", b}});
   const auto y = outputs.at(0).tensor().as<float>();
   return {y.begin(), y.end()};
@@ -75,6 +76,15 @@ TEST(Contractions, ProductsOfAllSizes) {
       }
 }
 
+// Large enough for the matrix units.
+TEST(Contractions, LargeProducts) {
+  compare_product(16, 1600, 1000);
+  compare_product(25, 1100, 950);
+  compare_product(33, 1024, 769);
+  compare_product(49, 512, 1024);
+  compare_product(700, 100, 400);
+}
+
 TEST(Contractions, LongSums) {
   compare_product(49, 2500, 100);
   compare_product(300, 1201, 33);
@@ -86,6 +96,7 @@ TEST(Contractions, ExtremeOperands) {
     compare_product(49, 70, 40, special);
     compare_product(49, 2500, 40, special);
     compare_product(700, 33, 64, special);
+    compare_product(130, 2500, 80, special);
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -110,18 +121,77 @@ TEST(Contractions, Convolutions) {
   compare_conv({1, 64, 14, 14}, {64, 64, 3, 3}, {pads({1, 1, 1, 1})});
 }
 
-// Windows that overlap, which are read from the image itself.
-TEST(Contractions, OverlappingWindows) {
+TEST(Contractions, DepthwiseConvolutions) {
+  using Ints = std::vector<int64_t>;
+  const auto compare_depthwise = [](const Shape& image, Shape window, Ints pads, Ints strides,
+                                    Ints dilations) {
+    window.insert(window.begin(), {image[1], 1});
+    compare_conv(
+        image, window,
+        {attribute("group", image[1]), attribute("pads", std::move(pads)),
+         attribute("strides", std::move(strides)), attribute("dilations", std::move(dilations))});
+  };
+  compare_depthwise({1, 200, 7, 7}, {5, 5}, {2, 2, 2, 2}, {1, 1}, {1, 1});
+  compare_depthwise({2, 24, 13, 30}, {3, 3}, {1, 1, 1, 1}, {2, 2}, {1, 1});
+  compare_depthwise({1, 17, 12, 25}, {5, 5}, {0, 2, 2, 0}, {2, 2}, {1, 1});
+  compare_depthwise({1, 40, 9, 31}, {7, 7}, {3, 3, 3, 3}, {1, 1}, {1, 1});
+  compare_depthwise({1, 16, 20, 20}, {3, 3}, {4, 0, 4, 3}, {3, 1}, {2, 3});
+  compare_depthwise({1, 33, 15, 1}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1});
+  compare_depthwise({1, 33, 1, 15}, {3, 3}, {1, 1, 1, 1}, {1, 2}, {1, 1});
+  compare_depthwise({1, 8, 4, 3}, {3, 5}, {5, 6, 5, 6}, {1, 1}, {1, 1});
+  compare_depthwise({1, 20, 50}, {9}, {4, 4}, {1}, {1});
+}
+
+std::vector<std::pair<Shape, std::pair<Shape, std::vector<Attribute>>>> overlapping_windows() {
   using Ints = std::vector<int64_t>;
   const auto pads = [](Ints v) { return attribute("pads", std::move(v)); };
   const auto strides = [](Ints v) { return attribute("strides", std::move(v)); };
   const auto dilations = [](Ints v) { return attribute("dilations", std::move(v)); };
-  compare_conv({1, 64, 20, 33}, {70, 64, 3, 3}, {pads({1, 1, 1, 1})});
-  compare_conv({1, 48, 9, 40}, {12, 48, 2, 2}, {pads({0, 0, 1, 1})});
-  compare_conv({1, 32, 64, 64}, {32, 32, 3, 3}, {pads({1, 1, 1, 1})});
-  compare_conv({1, 32, 30, 70}, {33, 32, 3, 3}, {pads({1, 1, 1, 1}), strides({2, 2})});
-  compare_conv({1, 32, 30, 70}, {5, 32, 5, 3}, {pads({2, 0, 1, 3}), strides({1, 2})});
-  compare_conv({1, 64, 24, 24}, {16, 64, 3, 3}, {pads({2, 3, 2, 3}), dilations({2, 3})});
+  return {{{1, 64, 20, 33}, {{70, 64, 3, 3}, {pads({1, 1, 1, 1})}}},
+          {{1, 48, 9, 40}, {{12, 48, 2, 2}, {pads({0, 0, 1, 1})}}},
+          {{1, 30, 9, 40}, {{40, 30, 3, 3}, {pads({0, 0, 1, 1})}}},
+          {{1, 32, 64, 64}, {{32, 32, 3, 3}, {pads({1, 1, 1, 1})}}},
+          {{1, 32, 30, 70}, {{33, 32, 3, 3}, {pads({1, 1, 1, 1}), strides({2, 2})}}},
+          {{1, 32, 30, 70}, {{5, 32, 5, 3}, {pads({2, 0, 1, 3}), strides({1, 2})}}},
+          {{1, 64, 24, 24}, {{16, 64, 3, 3}, {pads({2, 3, 2, 3}), dilations({2, 3})}}}};
+}
+
+// Windows that overlap, which are read from the image itself.
+TEST(Contractions, OverlappingWindows) {
+  for (const auto& [image, conv] : overlapping_windows())
+    compare_conv(image, conv.first, conv.second);
+}
+
+TEST(Contractions, OverlappingWindowsInBf16) {
+  for (const auto& [image_shape, conv] : overlapping_windows()) {
+    const auto& [weights_shape, attributes] = conv;
+    SCOPED_TRACE(testing::Message() << image_shape[1] << " x " << weights_shape[0]);
+    Node op = node("Conv", {"a", "b"}, {"y"});
+    op.attributes = attributes;
+    const Tensor image = random(image_shape, 3), weights = random(weights_shape, 4);
+    std::vector<float> actual;
+    try {
+      actual = run("cpu", {op}, image, weights, Precision::bf16);
+    } catch (const Error& error) {
+      GTEST_SKIP() << error.what();
+    }
+    const std::vector<float> expected = run("reference", {op}, image, weights);
+    // Factors of about 1 are rounded by up to 2^-9 of them.
+    const double terms = double(weights_shape[1] * weights_shape[2] * weights_shape[3]);
+    for (size_t i = 0; i < actual.size(); ++i)
+      ASSERT_NEAR(actual[i], expected[i], 0.025 * std::sqrt(terms)) << "element " << i;
+  }
+}
+
+// Read where they are, but for rows at the edge.
+TEST(Contractions, WindowsOfFewProducts) {
+  using Ints = std::vector<int64_t>;
+  const auto pads = [](Ints v) { return attribute("pads", std::move(v)); };
+  const auto strides = [](Ints v) { return attribute("strides", std::move(v)); };
+  compare_conv({1, 3, 40, 41}, {16, 3, 3, 3}, {pads({1, 1, 1, 1}), strides({2, 2})});
+  compare_conv({2, 3, 10, 9}, {70, 3, 3, 3}, {pads({1, 1, 1, 1})});
+  compare_conv({1, 6, 3, 50}, {40, 3, 3, 5}, {pads({0, 4, 2, 0}), attribute("group", int64_t{2})});
+  compare_conv({1, 10, 64}, {33, 10, 7}, {pads({6, 0}), strides({3})});
 }
 
 TEST(Contractions, OverlappingWindowsOfInfinity) {

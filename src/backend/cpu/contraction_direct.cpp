@@ -1,4 +1,5 @@
-// Convolutions with overlapping windows on matrix units: the image is split once and read in place.
+// Convolutions with overlapping windows on matrix units: the image is split (or rounded to bf16)
+// once and read in place.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -85,46 +86,67 @@ bool ContractionKernel::Impl::plan_tiles(Direct& d) const {
 }
 
 void ContractionKernel::Impl::plan_direct() {
-  std::optional<Direct> d = split ? image() : std::nullopt;
+  std::optional<Direct> d = split || gemm.multiply_pixels ? image() : std::nullopt;
   if (!d) return;
   // Worth it where a pixel is in several windows and little is added to what there is.
   const int64_t steps = SplitGemm::steps(d->channels);
   if (d->rows.window * d->columns.window < 2 * d->rows.step * d->columns.step) return;
   if (steps * SplitGemm::kStep * kMostPadding > d->channels * (kMostPadding + 2)) return;
-  const int64_t pixel_bytes = SplitGemm::pixel_bytes(d->channels);
-  if (d->rows.padded * d->columns.padded * pixel_bytes > kImageBytes || !plan_tiles(*d)) return;
+  const int64_t part = split ? 3 : 1;  // bf16 for an element
+  const int64_t step_bytes = part * SplitGemm::kStep * 2;
+  d->pixel_bytes = steps * step_bytes;
+  d->tap_bytes = d->pixel_bytes * SplitGemm::kCols;
+  d->panels_ready = !split && d->channels % SplitGemm::kStep == 0;
+  if (!split && d->channels % 2 != 0) return;  // pairs of channels lie together in a panel
+  if (d->rows.padded * d->columns.padded * d->pixel_bytes > kImageBytes || !plan_tiles(*d)) return;
   for (int64_t y = 0; y < d->rows.window; ++y)
     for (int64_t x = 0; x < d->columns.window; ++x)
       for (int64_t s = 0; s < steps; ++s)
         d->offsets.push_back((y * d->rows.dilation * d->columns.padded + x * d->columns.dilation) *
-                                 pixel_bytes +
-                             s * SplitGemm::pixel_bytes(1));
+                                 d->pixel_bytes +
+                             s * step_bytes);
   direct = std::move(d);
 }
 
-// False if some pixel cannot be split.
-bool ContractionKernel::Impl::split_image(ThreadPool& pool, void* const* lhs_buffers,
+// A row of the image; false if some pixel cannot be split.
+bool ContractionKernel::Impl::write_pixels(char* out, const float* pixels) const {
+  const Direct& d = *direct;
+  const int64_t count = d.columns.size, channels = d.channels;
+  if (split)
+    return split->split_pixels(out, d.pixel_bytes, pixels, d.columns.pitch, count, channels);
+  const int64_t bytes = channels * 2;
+  if (bytes == d.pixel_bytes && d.columns.pitch == channels) {
+    gemm.round_a(out, pixels, count * channels);
+    return true;
+  }
+  for (int64_t i = 0; i < count; ++i, out += d.pixel_bytes, pixels += d.columns.pitch) {
+    gemm.round_a(out, pixels, channels);
+    std::memset(out + bytes, 0, static_cast<size_t>(d.pixel_bytes - bytes));
+  }
+  return true;
+}
+
+bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buffers,
                                           char* image) const {
   const Direct& d = *direct;
-  const int64_t pixel_bytes = SplitGemm::pixel_bytes(d.channels);
   const auto* source =
       static_cast<const float*>(lhs_buffers[lhs.kernel.pure_load()->buffer]) + d.origin;
   std::atomic<bool> all_split = true;
   constexpr int64_t kRows = 4;  // in a task
   pool.run(divide_up(d.rows.padded, kRows), [&](int64_t task) {
     for (int64_t y = task * kRows; y < std::min(d.rows.padded, (task + 1) * kRows); ++y) {
-      char* row = image + y * d.columns.padded * pixel_bytes;
+      char* row = image + y * d.columns.padded * d.pixel_bytes;
       const auto clear = [&](int64_t begin, int64_t end) {
-        std::memset(row + begin * pixel_bytes, 0, static_cast<size_t>((end - begin) * pixel_bytes));
+        std::memset(row + begin * d.pixel_bytes, 0,
+                    static_cast<size_t>((end - begin) * d.pixel_bytes));
       };
       if (y < d.rows.padding || y >= d.rows.padding + d.rows.size) {
         clear(0, d.columns.padded);
         continue;
       }
       clear(0, d.columns.padding);
-      if (!split->split_pixels(row + d.columns.padding * pixel_bytes, pixel_bytes,
-                               source + (y - d.rows.padding) * d.rows.pitch, d.columns.pitch,
-                               d.columns.size, d.channels))
+      if (!write_pixels(row + d.columns.padding * d.pixel_bytes,
+                        source + (y - d.rows.padding) * d.rows.pitch))
         all_split = false;
       clear(d.columns.padding + d.columns.size, d.columns.padded);
     }
@@ -132,29 +154,38 @@ bool ContractionKernel::Impl::split_image(ThreadPool& pool, void* const* lhs_buf
   return all_split;
 }
 
-// A panel, every tap's channels padded by themselves as those of the image are.
-bool ContractionKernel::Impl::split_taps(char* split_b, const char* packed, int64_t panel) const {
+// A panel, every tap's channels padded by themselves as those of the image are; false if it cannot
+// be split.
+bool ContractionKernel::Impl::write_taps(char* out, const char* packed, int64_t panel) const {
   const Direct& d = *direct;
-  const auto* b = reinterpret_cast<const float*>(packed + panel * panel_bytes());
+  const char* b = packed + panel * panel_bytes();
   bool splits = true;
-  for (int64_t tap = 0; tap < d.taps(); ++tap)
-    splits &= split->split_b(split_b + tap * SplitGemm::panel_bytes(d.channels),
-                             b + gemm.panel_offset(tap * d.channels), d.channels);
+  for (int64_t tap = 0; tap < d.taps(); ++tap, out += d.tap_bytes) {
+    const char* from = b + gemm.panel_offset(tap * d.channels) * bits(gemm.operand) / 8;
+    if (split) {
+      splits &= split->split_b(out, reinterpret_cast<const float*>(from), d.channels);
+    } else {
+      const auto bytes = static_cast<size_t>(d.channels * gemm.cols * 2);
+      std::memcpy(out, from, bytes);
+      std::memset(out + bytes, 0, static_cast<size_t>(d.tap_bytes) - bytes);
+    }
+  }
   return splits;
 }
 
-void ContractionKernel::Impl::run_direct_panel(const char* image, const char* split_b,
-                                               int64_t panel, int64_t tile_first, int64_t tile_last,
+void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b, int64_t panel,
+                                               int64_t tile_first, int64_t tile_last,
                                                void* const* epilogue_buffers) const {
   const Direct& d = *direct;
-  const int64_t n_first = first_column(panel), pixel_bytes = SplitGemm::pixel_bytes(d.channels);
+  const int64_t n_first = first_column(panel);
   std::optional<Registers> r;
   if (simple) r = registers(0, 0, n_first, epilogue_buffers);
-  SplitGemm::PixelRows rows{.row_bytes = d.columns.step * pixel_bytes,
-                            .offsets = d.offsets.data(),
-                            .steps = static_cast<int64_t>(d.offsets.size()),
-                            .b = split_b,
-                            .cols = columns(panel)};
+  PixelRows rows{.row_bytes = d.columns.step * d.pixel_bytes,
+                 .offsets = d.offsets.data(),
+                 .steps = static_cast<int64_t>(d.offsets.size()),
+                 .b = b,
+                 .cols = columns(panel)};
+  const auto multiply = split ? split->multiply_pixels : gemm.multiply_pixels;
   alignas(64) float product[SplitGemm::kRows * SplitGemm::kCols];
   const auto finish = [&](const Direct::Segment& segment, const float* tile) {
     const float* from = tile + segment.row * SplitGemm::kCols;
@@ -174,8 +205,8 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* sp
     const int both = t + 1 < tile_last ? 2 : 1;
     for (int i = 0; i < 2; ++i)
       rows.first[i] =
-          image + d.tiles[static_cast<size_t>(t + (i < both ? i : 0))].pixel * pixel_bytes;
-    split->multiply_pixels(rows, product);
+          image + d.tiles[static_cast<size_t>(t + (i < both ? i : 0))].pixel * d.pixel_bytes;
+    multiply(rows, product);
     for (int i = 0; i < both; ++i) {
       const Direct::Tile& tile = d.tiles[static_cast<size_t>(t + i)];
       for (int s = 0; s < tile.count; ++s)
@@ -190,33 +221,41 @@ bool ContractionKernel::Impl::run_direct(ThreadPool& pool, void* const* lhs_buff
   const Direct& d = *direct;
   // Tiles read beyond the image where they end beyond the last row of results.
   const int64_t pixels = d.rows.padded * d.columns.padded + SplitGemm::kTileRows * d.columns.step;
-  auto* image = static_cast<char*>(thread_scratch(
-      ScratchSlot::lhs_operand, static_cast<size_t>(pixels * SplitGemm::pixel_bytes(d.channels))));
-  if (!split_image(pool, lhs_buffers, image)) return false;
+  auto* image = static_cast<char*>(
+      thread_scratch(ScratchSlot::lhs_operand, static_cast<size_t>(pixels * d.pixel_bytes)));
+  if (!write_image(pool, lhs_buffers, image)) return false;
+  const auto run = [&](const char* b, int64_t panel, int64_t first, int64_t last) {
+    std::optional<GemmScope> scope;
+    if (split) scope.emplace(*split);
+    else scope.emplace(gemm);
+    run_direct_panel(image, b, panel, first, last, epilogue_buffers);
+  };
   std::atomic<bool> all_split = true;
   const auto tiles = static_cast<int64_t>(d.tiles.size());
+  const auto bytes = static_cast<size_t>(d.panel_bytes());
   if (panels() * d.panel_bytes() <= kPanelsBytes && tiles >= 2 * kTilesPerTask) {
-    auto* split_b = static_cast<char*>(
-        thread_scratch(ScratchSlot::split_panels, static_cast<size_t>(panels() * d.panel_bytes())));
-    pool.run(panels(), [&](int64_t panel) {
-      if (!split_taps(split_b + panel * d.panel_bytes(), packed, panel)) all_split = false;
-    });
-    if (!all_split) return false;
+    const char* all = packed;
+    if (!d.panels_ready) {
+      auto* written = static_cast<char*>(
+          thread_scratch(ScratchSlot::split_panels, static_cast<size_t>(panels()) * bytes));
+      pool.run(panels(), [&](int64_t panel) {
+        if (!write_taps(written + panel * d.panel_bytes(), packed, panel)) all_split = false;
+      });
+      if (!all_split) return false;
+      all = written;
+    }
     pool.run(divide_up(tiles, kTilesPerTask), [&](int64_t task) {
-      const GemmScope scope(*split);
       const int64_t first = task * kTilesPerTask, last = std::min(tiles, first + kTilesPerTask);
       for (int64_t panel = 0; panel < panels(); ++panel)
-        run_direct_panel(image, split_b + panel * d.panel_bytes(), panel, first, last,
-                         epilogue_buffers);
+        run(all + panel * d.panel_bytes(), panel, first, last);
     });
     return true;
   }
   pool.run(panels(), [&](int64_t panel) {
-    auto* split_b = static_cast<char*>(
-        thread_scratch(ScratchSlot::split_panel, static_cast<size_t>(d.panel_bytes())));
-    if (!split_taps(split_b, packed, panel)) return void(all_split = false);
-    const GemmScope scope(*split);
-    run_direct_panel(image, split_b, panel, 0, tiles, epilogue_buffers);
+    if (d.panels_ready) return run(packed + panel * panel_bytes(), panel, 0, tiles);
+    auto* b = static_cast<char*>(thread_scratch(ScratchSlot::split_panel, bytes));
+    if (!write_taps(b, packed, panel)) return void(all_split = false);
+    run(b, panel, 0, tiles);
   });
   return all_split;
 }

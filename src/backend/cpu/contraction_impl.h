@@ -88,8 +88,9 @@ struct ContractionKernel::Impl {
   };
   std::optional<Depthwise> depthwise;
 
-  // A convolution that reads the image itself, split once: where windows overlap, no window is
-  // copied. Every 16 pixels of results that lie at even distances in the image are rows of a tile.
+  // A convolution that reads the image itself, split or rounded once: where windows overlap, no
+  // window is copied. Every 16 pixels of results that lie at even distances in the image are rows
+  // of a tile.
   struct Direct {
     struct Axis {
       int64_t size, padding, padded;  // of the image; zeros before it; with those before and after
@@ -114,7 +115,11 @@ struct ContractionKernel::Impl {
     int64_t taps() const {
       return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(channels);
     }
-    int64_t panel_bytes() const { return taps() * SplitGemm::panel_bytes(channels); }
+    // As the matrix kernel reads them: of so many channels of a pixel; of a tap in a panel; whether
+    // the packed panels are so already.
+    int64_t pixel_bytes, tap_bytes;
+    bool panels_ready;
+    int64_t panel_bytes() const { return taps() * tap_bytes; }
   };
   std::optional<Direct> direct;
 
@@ -221,9 +226,10 @@ struct ContractionKernel::Impl {
   std::optional<Direct> image() const;
   bool plan_tiles(Direct& d) const;
   void plan_direct();
-  bool split_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
-  bool split_taps(char* split_b, const char* packed, int64_t panel) const;
-  void run_direct_panel(const char* image, const char* split_b, int64_t panel, int64_t tile_first,
+  bool write_pixels(char* out, const float* pixels) const;
+  bool write_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
+  bool write_taps(char* out, const char* packed, int64_t panel) const;
+  void run_direct_panel(const char* image, const char* b, int64_t panel, int64_t tile_first,
                         int64_t tile_last, void* const* epilogue_buffers) const;
   bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                   void* const* epilogue_buffers) const;

@@ -45,6 +45,18 @@ struct GemmTile {
   int64_t next_bytes = 0;
 };
 
+// Rows of A that are pixels of an image: row r of the first 16 is `row_bytes` * r after first[0],
+// those of the second 16 likewise after first[1]. Step s of k is offsets[s] bytes into a row, and
+// so far into the panel as its number says.
+struct PixelRows {
+  const char* first[2];
+  int64_t row_bytes;
+  const int64_t* offsets;
+  int64_t steps;
+  const void* b;
+  int cols;
+};
+
 // One kernel: its sizes and its functions. All strides count elements.
 struct GemmKernel {
   const char* name;  // "f32 avx512 14x32"
@@ -60,6 +72,10 @@ struct GemmKernel {
   void (*begin)();
   void (*end)();
   void (*run)(const GemmTile& tile);
+
+  // product[32][32] = 32 rows of pixels times a panel; columns beyond the first 16 are done if
+  // `cols` is above 16. A step is k_multiple of k. Null: not there.
+  void (*multiply_pixels)(const PixelRows& rows, float* product) = nullptr;
 
   // Writes n elements of a row of A as `operand`, rounded to nearest even; null for f32.
   void (*round_a)(void* out, const float* a, int64_t n);

@@ -104,6 +104,30 @@ ONRUSH_AMX void amx_store_c(const AmxResult& at, bool both) {
   _tile_stored(3, at.c + at.lower + kTileRows, at.bytes);
 }
 
+// A register of B at a time where there are only 16 columns.
+template <bool kBothColumns>
+ONRUSH_AMX void multiply_pixel_steps(const PixelRows& rows) {
+  const auto* b = static_cast<const uint16_t*>(rows.b);
+  const auto row_bytes = static_cast<size_t>(rows.row_bytes);
+  for (int64_t s = 0; s < rows.steps; ++s, b += kTileK * kCols) {
+    _tile_loadd(6, b, AmxOperands::kBBytes);
+    _tile_loadd(4, rows.first[0] + rows.offsets[s], row_bytes);
+    if (kBothColumns) _tile_loadd(7, b + kPairRow / 2, AmxOperands::kBBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, rows.first[1] + rows.offsets[s], row_bytes);
+    if (kBothColumns) _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    if (kBothColumns) _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+ONRUSH_AMX void amx_multiply_pixels(const PixelRows& rows, float* product) {
+  amx_zero_c();
+  if (rows.cols > kCols / 2) multiply_pixel_steps<true>(rows);
+  else multiply_pixel_steps<false>(rows);
+  amx_store_c({product, kCols * sizeof(float), kTileRows * kCols}, true);
+}
+
 ONRUSH_AMX void amx_run(const GemmTile& tile) {
   const bool both = tile.rows > kTileRows;
   // Whole registers go to C directly, everything else through a scratch tile.
@@ -184,6 +208,7 @@ constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
                              .begin = amx_begin,
                              .end = amx_end,
                              .run = amx_run,
+                             .multiply_pixels = amx_multiply_pixels,
                              .round_a = round_a,
                              .pack_b = pack<kTileK>};
 

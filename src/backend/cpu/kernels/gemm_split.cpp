@@ -209,7 +209,7 @@ ONRUSH_AMX void multiply_16_rows(const GemmTile& tile) {
 
 // A register of B at a time where there are only 16 columns.
 template <bool kBothColumns>
-ONRUSH_AMX void multiply_pixel_steps(const SplitGemm::PixelRows& rows) {
+ONRUSH_AMX void multiply_pixel_steps(const PixelRows& rows) {
   const auto* b = static_cast<const uint16_t*>(rows.b);
   const auto row_bytes = static_cast<size_t>(rows.row_bytes);
   const auto load_b = [&](int part) {
@@ -237,7 +237,7 @@ ONRUSH_AMX void multiply_pixel_steps(const SplitGemm::PixelRows& rows) {
   }
 }
 
-ONRUSH_AMX void multiply_pixels(const SplitGemm::PixelRows& rows, float* product) {
+ONRUSH_AMX void multiply_pixels(const PixelRows& rows, float* product) {
   constexpr size_t kStride = SplitGemm::kCols * sizeof(float);
   constexpr int64_t kUnit = SplitGemm::kTileRows * SplitGemm::kCols;
   _tile_zero(0);

@@ -34,16 +34,7 @@ struct SplitGemm {
   void (*begin)();
   void (*end)();
   void (*run)(const GemmTile& tile);
-  // product[32][32] = two times 16 rows of pixels times a panel. Of a row, step s of k is at
-  // offsets[s] bytes. Columns beyond the first 16 are done if `cols` is above 16.
-  struct PixelRows {
-    const char* first[2];  // of each 16 rows
-    int64_t row_bytes;     // from row to row
-    const int64_t* offsets;
-    int64_t steps;
-    const void* b;
-    int cols;
-  };
+  // As GemmKernel's.
   void (*multiply_pixels)(const PixelRows& rows, float* product);
 
   static constexpr int64_t units(int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
