@@ -28,7 +28,7 @@ class CpuBackend final : public Backend {
   }
 
   MemoryUse memory_use() const override {
-    return {.weights = shared_->weights.bytes(), .scratch = shared_->scratch};
+    return {.weights = shared_->weights.bytes(), .scratch = shared_->arenas.bytes()};
   }
 
  private:

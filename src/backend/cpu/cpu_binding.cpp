@@ -32,16 +32,11 @@ struct BoundStep {
 
 // What one run works with; kept for further runs.
 struct Frame {
-  Frame(CpuShared& shared, size_t arena_bytes)
-      : memory(paged_tensor(DType::u8, {static_cast<int64_t>(arena_bytes)})),
-        count(shared.scratch, arena_bytes) {}
   std::span<const Tensor> inputs;
   std::span<Tensor> outputs;
   std::vector<Tensor> tensors;  // results of host steps
-  Tensor memory;                // the arena
-  MemoryCount count;
+  char* arena = nullptr;        // lent for the run
   std::vector<void*> pointers;  // by CpuBinding::pointer_places_
-  char* arena() const { return static_cast<char*>(memory.data()); }
 };
 
 class CpuBinding final : public Binding {
@@ -170,7 +165,7 @@ void* CpuBinding::address(const Place& place, const Frame& frame) const {
     case Place::Kind::input: return frame.inputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::output: return frame.outputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::tensor: return frame.tensors[static_cast<size_t>(place.index)].data();
-    case Place::Kind::arena: return frame.arena() + place.offset;
+    case Place::Kind::arena: return frame.arena + place.offset;
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
@@ -183,7 +178,7 @@ std::unique_ptr<Frame> CpuBinding::make_frame() const {
          "a run needs {} bytes of scratch memory beside {} bytes of weights, above the session's "
          "limit of {}",
          arena_bytes_, executable_.shared().weights.bytes(), limit);
-  auto frame = std::make_unique<Frame>(executable_.shared(), static_cast<size_t>(arena_bytes_));
+  auto frame = std::make_unique<Frame>();
   frame->tensors.resize(static_cast<size_t>(tensors_));
   frame->pointers.resize(pointer_places_.size());
   return frame;
@@ -284,6 +279,8 @@ void CpuBinding::copy_output(size_t index, Frame& frame) const {
 void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) const {
   std::unique_ptr<Frame> frame = take_frame();
+  const Arenas::Loan arena(executable_.shared().arenas, arena_bytes_);
+  frame->arena = static_cast<char*>(arena.memory().data());
   frame->inputs = inputs;
   frame->outputs = outputs;
   prepare_outputs(*frame);
@@ -300,7 +297,9 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
 }
 
 std::vector<Tensor> CpuBinding::run_group() const {
-  Frame frame(executable_.shared(), static_cast<size_t>(arena_bytes_));
+  const Tensor arena = paged_tensor(DType::u8, {arena_bytes_});
+  Frame frame;
+  frame.arena = static_cast<char*>(arena.data());
   frame.tensors.resize(static_cast<size_t>(tensors_));
   frame.pointers.resize(pointer_places_.size());
   std::vector<Tensor> outputs(graph().outputs.size());

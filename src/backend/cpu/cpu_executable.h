@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/arenas.h"
 #include "backend/cpu/kernels/gemm.h"
 #include "backend/cpu/thread_pool.h"
 #include "plan/steps.h"
@@ -21,9 +22,9 @@ struct CpuShared {
       : pool(threads), weights(memory_limit), limit(memory_limit), gemm(kernel) {}
   ThreadPool pool;
   WeightStore weights;
+  Arenas arenas;
   size_t limit;
-  std::atomic<size_t> scratch{0};  // bytes of all arenas
-  GemmKernel gemm;                 // decides the precision of contractions
+  GemmKernel gemm;  // decides the precision of contractions
 };
 
 class CpuExecutable final : public Executable, public std::enable_shared_from_this<CpuExecutable> {

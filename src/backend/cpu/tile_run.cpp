@@ -1,32 +1,22 @@
 // Running: one tile after another.
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <optional>
 
 #include "backend/cpu/tile_impl.h"
 #include "base/check.h"
+#include "base/pages.h"
 
 namespace onrush::cpu {
 
 void* thread_scratch(ScratchSlot slot, size_t bytes) {
-  struct Block {
-    char* data = nullptr;
-    size_t bytes = 0;
-    ~Block() { std::free(data); }
-  };
-  thread_local std::array<Block, 11> blocks;
-  Block& block = blocks[static_cast<size_t>(slot)];
-  if (block.bytes < bytes) {
-    std::free(block.data);
-    block.bytes = (bytes + 4095) / 4096 * 4096;
-    block.data = static_cast<char*>(std::aligned_alloc(64, block.bytes));
-    if (!block.data) {
-      block.bytes = 0;
-      fail(ErrorCode::out_of_memory, "cannot allocate {} bytes of scratch memory", bytes);
-    }
+  thread_local std::array<Tensor, 11> blocks;
+  Tensor& block = blocks[static_cast<size_t>(slot)];
+  if (!block || block.bytes() < bytes) {
+    block = {};
+    block = paged_tensor(DType::u8, {static_cast<int64_t>((bytes + 4095) / 4096 * 4096)});
   }
-  return block.data;
+  return block.data();
 }
 
 namespace {
