@@ -48,7 +48,8 @@ std::optional<SimpleEpilogue> simple_epilogue(const Loops& epilogue, const SizeT
                                               const ContractionPart& part, AxisKind column);
 
 struct ContractionKernel::Impl {
-  ContractionPart lhs, rhs, epilogue;
+  ContractionPart lhs, epilogue;
+  std::optional<ContractionPart> rhs;  // where it is packed
   int64_t batch = 1, m = 1, n = 1, k = 1;
   GemmKernel gemm;
   const SplitGemm* split = nullptr;  // for blocks of many rows, where the machine has it
@@ -135,7 +136,8 @@ struct ContractionKernel::Impl {
   };
   std::optional<Windows> windows;
 
-  Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel);
+  Impl(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& kernel,
+       bool packs);
   int64_t panels() const { return (n + gemm.cols - 1) / gemm.cols; }
 
   // Rows along the innermost axis of m: evenly spaced, under the bounds as well.

@@ -9,28 +9,40 @@
 namespace onrush::cpu {
 namespace {
 
-std::vector<uint8_t> axis_kinds(const Contraction& c) {
-  std::vector<uint8_t> kinds;
-  kinds.insert(kinds.end(), static_cast<size_t>(c.batch_axes), kBatch);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.m_axes), kM);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.n_axes), kN);
-  kinds.insert(kinds.end(), static_cast<size_t>(c.k_axes), kK);
-  return kinds;
+// The axes of a kind, as numbered in the loops.
+struct AxisRange {
+  int begin, end;
+};
+AxisRange axes_of(const Contraction& c, AxisKind kind) {
+  const int ends[] = {0, c.batch_axes, c.batch_axes + c.m_axes, c.batch_axes + c.m_axes + c.n_axes,
+                      c.batch_axes + c.m_axes + c.n_axes + c.k_axes};
+  return {ends[kind], ends[kind + 1]};
 }
 
-// The innermost axis of a kind, as numbered in the loops.
+// The kind of each axis.
+class AxisKinds {
+ public:
+  explicit AxisKinds(const Contraction& c) {
+    for (AxisKind kind : {kBatch, kM, kN, kK})
+      for (AxisRange axes = axes_of(c, kind); axes.begin < axes.end; ++axes.begin)
+        kinds_.at(count_++) = kind;
+  }
+  operator std::span<const uint8_t>() const { return {kinds_.data(), count_}; }  // NOLINT: as one
+
+ private:
+  std::array<uint8_t, 64> kinds_;
+  size_t count_ = 0;
+};
+
 int last_axis(const Contraction& c, AxisKind kind) {
-  const int ends[] = {c.batch_axes, c.batch_axes + c.m_axes, c.batch_axes + c.m_axes + c.n_axes,
-                      c.batch_axes + c.m_axes + c.n_axes + c.k_axes};
-  const int begin = kind == kBatch ? 0 : ends[kind - 1];
-  return ends[kind] > begin ? ends[kind] - 1 : kNoColumn;
+  const auto [begin, end] = axes_of(c, kind);
+  return end > begin ? end - 1 : kNoColumn;
 }
 
 int64_t extent_of(const Contraction& c, const SizeTable& sizes, AxisKind kind) {
-  const std::vector<uint8_t> kinds = axis_kinds(c);
   int64_t extent = 1;
-  for (size_t i = 0; i < kinds.size(); ++i)
-    if (kinds[i] == kind) extent *= sizes(c.lhs.axes[i].extent);
+  for (auto [axis, end] = axes_of(c, kind); axis < end; ++axis)
+    extent *= sizes(c.lhs.axes[static_cast<size_t>(axis)].extent);
   return extent;
 }
 
@@ -93,17 +105,17 @@ int64_t ContractionPart::inner_extent(AxisKind kind) const {
 }
 
 ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
-                              const GemmKernel& kernel)
-    : lhs(c.lhs, sizes, axis_kinds(c), lhs_column(c, sizes)),
-      rhs(c.rhs, sizes, axis_kinds(c), last_axis(c, kK)),
-      epilogue(c.epilogue, sizes, axis_kinds(c), epilogue_column(c, sizes)),
+                              const GemmKernel& kernel, bool packs)
+    : lhs(c.lhs, sizes, AxisKinds(c), lhs_column(c, sizes)),
+      epilogue(c.epilogue, sizes, AxisKinds(c), epilogue_column(c, sizes)),
       gemm(kernel) {
+  if (packs) rhs.emplace(c.rhs, sizes, AxisKinds(c), last_axis(c, kK));
   batch = extent_of(c, sizes, kBatch), m = extent_of(c, sizes, kM);
   n = extent_of(c, sizes, kN), k = extent_of(c, sizes, kK);
   if (is_depthwise(c, sizes)) plan_depthwise();
   if (is_depthwise(c, sizes) && !depthwise) {
-    lhs = ContractionPart(c.lhs, sizes, axis_kinds(c), last_axis(c, kK));
-    epilogue = ContractionPart(c.epilogue, sizes, axis_kinds(c), last_axis(c, kN));
+    lhs = ContractionPart(c.lhs, sizes, AxisKinds(c), last_axis(c, kK));
+    epilogue = ContractionPart(c.epilogue, sizes, AxisKinds(c), last_axis(c, kN));
   }
   if (gemm.operand == DType::f32) split = split_gemm();
   simple = simple_epilogue(c.epilogue, sizes, epilogue, depthwise ? kBatch : kN);
@@ -145,16 +157,17 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   const int64_t first = panel * gemm.cols;
   const int cols = static_cast<int>(std::min<int64_t>(gemm.cols, n - first));
   char* out = packed + (batch_index * panels() + panel) * panel_bytes();
-  const TileKernel::PureLoad* load = rhs.kernel.pure_load();
-  if (load && load->bounds.empty() && rhs.axes[kN].size() <= 1 && rhs.axes[kK].size() <= 1) {
+  const TileKernel::PureLoad* load = rhs->kernel.pure_load();
+  if (load && load->bounds.empty() && rhs->axes[kN].size() <= 1 && rhs->axes[kK].size() <= 1) {
     std::array<int64_t, kMaxAxes> index{};
-    rhs.place(index.data(), kBatch, batch_index);
-    rhs.place(index.data(), kN, first);
+    rhs->place(index.data(), kBatch, batch_index);
+    rhs->place(index.data(), kN, first);
     const auto stride = [&](AxisKind kind) {
-      return rhs.axes[kind].empty() ? 0
-                                    : load->address.stride[static_cast<size_t>(rhs.axes[kind][0])];
+      return rhs->axes[kind].empty()
+                 ? 0
+                 : load->address.stride[static_cast<size_t>(rhs->axes[kind][0])];
     };
-    const int64_t offset = dot(load->address, index.data(), rhs.kernel.axes().count);
+    const int64_t offset = dot(load->address, index.data(), rhs->kernel.axes().count);
     const auto* data =
         static_cast<const char*>(buffers[load->buffer]) + offset * bits(load->dtype) / 8;
     return gemm.pack_b(out, data, load->dtype, stride(kK), stride(kN), k, cols);
@@ -162,7 +175,7 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   const int64_t stride = std::max<int64_t>(1, k);
   auto* rows = static_cast<float*>(
       thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(stride * cols + 16) * 4));
-  compute_block(rhs, kN, rows, stride, batch_index, first, cols, buffers);
+  compute_block(*rhs, kN, rows, stride, batch_index, first, cols, buffers);
   gemm.pack_b(out, rows, DType::f32, 1, stride, k, cols);
 }
 
@@ -171,7 +184,7 @@ void ContractionKernel::Impl::pack_depthwise(void* const* buffers, float* packed
   auto* row =
       static_cast<float*>(thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(k + 16) * 4));
   for (int64_t channel = 0; channel < batch; ++channel) {
-    compute_block(rhs, kN, row, k, channel, 0, 1, buffers);
+    compute_block(*rhs, kN, row, k, channel, 0, 1, buffers);
     for (int64_t tap = 0; tap < k; ++tap) packed[tap * batch + channel] = row[tap];
   }
 }
@@ -179,8 +192,8 @@ void ContractionKernel::Impl::pack_depthwise(void* const* buffers, float* packed
 // --- the class
 
 ContractionKernel::ContractionKernel(const Contraction& c, const SizeTable& sizes,
-                                     const GemmKernel& gemm)
-    : impl_(std::make_unique<Impl>(c, sizes, gemm)) {}
+                                     const GemmKernel& gemm, bool packs)
+    : impl_(std::make_unique<Impl>(c, sizes, gemm, packs)) {}
 ContractionKernel::~ContractionKernel() = default;
 ContractionKernel::ContractionKernel(ContractionKernel&&) noexcept = default;
 
@@ -194,6 +207,7 @@ std::string ContractionKernel::packed_layout() const {
 }
 
 void ContractionKernel::pack_rhs(ThreadPool& pool, void* const* buffers, void* packed) const {
+  internal_check(impl_->rhs.has_value(), "a kernel that packs");
   if (impl_->depthwise) return impl_->pack_depthwise(buffers, static_cast<float*>(packed));
   const int64_t panels = impl_->panels();
   pool.run(impl_->batch * panels, [&](int64_t task) {

@@ -15,7 +15,9 @@ namespace onrush::cpu {
 
 class ContractionKernel {
  public:
-  ContractionKernel(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& gemm);
+  // packs: pack_rhs will be called; else the packed operand comes from a kernel of other sizes.
+  ContractionKernel(const Contraction& contraction, const SizeTable& sizes, const GemmKernel& gemm,
+                    bool packs);
   ~ContractionKernel();
   ContractionKernel(ContractionKernel&&) noexcept;
 

@@ -114,7 +114,8 @@ void CpuBinding::bind(const Step& step, const Tensor* packed) {
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
   if (const auto* contraction = std::get_if<Contraction>(&step.kernel))
     bound.contraction =
-        std::make_unique<ContractionKernel>(*contraction, sizes_, executable_.shared().gemm);
+        std::make_unique<ContractionKernel>(*contraction, sizes_, executable_.shared().gemm,
+                                            /*packs=*/!packed);
   steps_.push_back(std::move(bound));
 }
 

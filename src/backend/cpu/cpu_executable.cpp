@@ -118,7 +118,7 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
         at >= contraction->batch_axes && at < contraction->batch_axes + contraction->m_axes;
     if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return {};
   }
-  const ContractionKernel kernel(*contraction, sizes, shared_->gemm);
+  const ContractionKernel kernel(*contraction, sizes, shared_->gemm, /*packs=*/true);
   // The operand's own description stands for how its buffers are read; m plays no part in it.
   Loops rhs = contraction->rhs;
   for (int i = 0; i < contraction->m_axes; ++i)

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <map>
 
 #include "backend/cpu/tile_impl.h"
 #include "base/check.h"
@@ -26,10 +25,38 @@ int64_t scalar_bits(Compute type, double f, int64_t i) {
   internal_error("unknown compute type");
 }
 
+// What binding works with; kept from kernel to kernel, since allocations are most of its time.
+struct Workspace {
+  std::vector<int> merged;              // original axis -> axis, or kNoAxis
+  std::vector<ConcreteAffine> address;  // every affine of the kernel, in a fixed order
+  std::vector<int> value_of;            // body position -> program position
+  struct Expanded {
+    int value;
+    Spread spread;
+    int result;
+  };
+  std::vector<Expanded> expanded;
+  std::vector<bool> used;
+  std::vector<int> renumbered, last_use;
+  std::vector<TileValue> kept;
+  std::vector<std::pair<int64_t, int64_t>> free;  // bytes, offset
+
+  static Workspace& of_thread() {
+    thread_local Workspace workspace;
+    workspace.merged.clear();
+    workspace.address.clear();
+    workspace.value_of.clear();
+    workspace.expanded.clear();
+    workspace.free.clear();
+    return workspace;
+  }
+};
+
 class Binder {
  public:
   Binder(const Loops& loops, const SizeTable& sizes, std::span<const uint8_t> kinds, int column)
       : loops_(loops), sizes_(sizes), out_(std::make_unique<TileKernel::Impl>()) {
+    out_->values.reserve(loops_.body.size() + 4);
     bind_axes(kinds);
     bind_addresses();
     merge_axes(column);
@@ -90,11 +117,11 @@ class Binder {
   const Loops& loops_;
   const SizeTable& sizes_;
   std::unique_ptr<TileKernel::Impl> out_;
-  std::vector<int> merged_;              // original axis -> axis, or kNoAxis
-  std::vector<ConcreteAffine> address_;  // every affine of the kernel, in a fixed order
+  Workspace& workspace_ = Workspace::of_thread();
+  std::vector<int>& merged_ = workspace_.merged;
+  std::vector<ConcreteAffine>& address_ = workspace_.address;
+  std::vector<int>& value_of_ = workspace_.value_of;
   size_t next_address_ = 0;
-  std::vector<int> value_of_;  // body position -> program position
-  std::map<std::pair<int, Spread>, int> expanded_;
 };
 
 void Binder::bind_axes(std::span<const uint8_t> kinds) {
@@ -265,8 +292,8 @@ TileValue Binder::uniform(Compute type, uint64_t value_bits) {
 
 int Binder::expand(int value, Spread spread) {
   if (out_->values[static_cast<size_t>(value)].spread == spread) return value;
-  const auto [entry, is_new] = expanded_.try_emplace({value, spread}, 0);
-  if (!is_new) return entry->second;
+  for (const Workspace::Expanded& known : workspace_.expanded)
+    if (known.value == value && known.spread == spread) return known.result;
   const TileValue from = out_->values[static_cast<size_t>(value)];
   TileValue to;
   to.kind = Kind::expand;
@@ -275,7 +302,8 @@ int Binder::expand(int value, Spread spread) {
   to.a = value;
   to.inner = from.inner || (spread == Spread::full && out_->column_reduces);
   to.depth = from.depth;
-  return entry->second = append(to);
+  workspace_.expanded.push_back({value, spread, append(to)});
+  return workspace_.expanded.back().result;
 }
 
 // Integers narrower than their compute type wrap after arithmetic that may leave their range.
@@ -334,26 +362,27 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
 
 TileValue Binder::bind(const OpValue& v, DType dtype) {
   TileValue value;
-  std::vector<int> in;
+  std::array<int, 3> in{-1, -1, -1};
   Spread spread = Spread::uniform;
+  size_t count = 0;
   for (ValueId operand : v.operands) {
-    in.push_back(value_of_[static_cast<size_t>(operand)]);
-    spread = join(spread, out_->values[static_cast<size_t>(in.back())].spread);
+    in[count] = value_of_[static_cast<size_t>(operand)];
+    spread = join(spread, out_->values[static_cast<size_t>(in[count++])].spread);
   }
   const auto spread_at = [&](size_t i) { return out_->values[static_cast<size_t>(in[i])].spread; };
-  const Compute type = out_->values[static_cast<size_t>(in.back())].compute;
+  const Compute type = out_->values[static_cast<size_t>(in[count - 1])].compute;
   value.compute = class_of(v.op) == OpClass::comparison || v.op == Op::is_nan ? Compute::i32 : type;
-  if (in.size() == 1) {
+  if (count == 1) {
     value.kind = Kind::unary;
     if (v.op == Op::bit_not && dtype == DType::boolean) {
-      in.push_back(append(uniform(Compute::i32, 1)));
+      in[1] = append(uniform(Compute::i32, 1));
       value.kind = Kind::binary;
       value.binary = binary_kernel(Op::bit_xor, Compute::i32,
                                    spread == Spread::uniform ? Splat::none : Splat::b);
     } else {
       value.unary = unary_kernel(v.op, type);
     }
-  } else if (in.size() == 2) {
+  } else if (count == 2) {
     value.kind = Kind::binary;
     const Spread a = spread_at(0), b = spread_at(1);
     value.by_row = a != b && a != Spread::uniform && b != Spread::uniform;
@@ -370,7 +399,7 @@ TileValue Binder::bind(const OpValue& v, DType dtype) {
   }
   if (!value.unary && !value.binary && !value.select)
     fail(ErrorCode::unsupported, "{} of {}", name(v.op), name(dtype));
-  value.a = in[0], value.b = in.size() > 1 ? in[1] : -1, value.c = in.size() > 2 ? in[2] : -1;
+  value.a = in[0], value.b = in[1], value.c = in[2];
   value.spread = spread;
   if (dtype != DType::boolean) finish_narrow(value, dtype);
   return value;
@@ -493,7 +522,8 @@ void Binder::bind_store(size_t index) {
 // --- the program as a whole
 
 void Binder::drop_unused() {
-  std::vector<bool> used(out_->values.size());
+  std::vector<bool>& used = workspace_.used;
+  used.assign(out_->values.size(), false);
   for (const TileStore& store : out_->stores) used[static_cast<size_t>(store.value)] = true;
   const auto use = [&](int v) {
     if (v >= 0) used[static_cast<size_t>(v)] = true;
@@ -506,8 +536,10 @@ void Binder::drop_unused() {
       for (const auto& term : out_->loads[static_cast<size_t>(value.detail)].dynamic)
         use(term.value);
   }
-  std::vector<int> renumbered(used.size(), -1);
-  std::vector<TileValue> kept;
+  std::vector<int>& renumbered = workspace_.renumbered;
+  std::vector<TileValue>& kept = workspace_.kept;
+  renumbered.assign(used.size(), -1);
+  kept.clear();
   for (size_t i = 0; i < used.size(); ++i) {
     if (!used[i]) continue;
     TileValue value = out_->values[i];
@@ -522,7 +554,7 @@ void Binder::drop_unused() {
     kept.push_back(value);
   }
   for (TileStore& store : out_->stores) store.value = renumbered[static_cast<size_t>(store.value)];
-  out_->values = std::move(kept);
+  out_->values.assign(kept.begin(), kept.end());
 }
 
 void Binder::collect_inner(int id, std::vector<bool>& seen) const {
@@ -565,7 +597,8 @@ void Binder::assign_memory() {
   TileKernel::Impl& o = *out_;
   int64_t next = static_cast<int64_t>(o.uniforms.size()) * 8;
   next = (next + 63) / 64 * 64;
-  std::vector<int> last_use(o.values.size(), -1);
+  std::vector<int>& last_use = workspace_.last_use;
+  last_use.assign(o.values.size(), -1);
   const auto use = [&](int v, size_t at) {
     if (v >= 0) last_use[static_cast<size_t>(v)] = static_cast<int>(at);
   };
@@ -578,13 +611,15 @@ void Binder::assign_memory() {
         use(term.value, i);
   }
   for (const TileStore& store : o.stores) use(store.value, o.values.size());
-  std::multimap<int64_t, int64_t> free;  // bytes -> offset
+  std::vector<std::pair<int64_t, int64_t>>& free = workspace_.free;
   const auto bytes_of = [&](const TileValue& value) {
     const int64_t n = o.elements(value.spread, o.rows, o.cols);
     return (n * static_cast<int64_t>(size_of(value.compute)) + 63) / 64 * 64;
   };
   const auto take = [&](int64_t bytes) {
-    if (const auto found = free.find(bytes); found != free.end()) {
+    const auto found =
+        std::ranges::find_if(free, [&](const auto& piece) { return piece.first == bytes; });
+    if (found != free.end()) {
       const int64_t offset = found->second;
       free.erase(found);
       return offset;
@@ -609,7 +644,7 @@ void Binder::assign_memory() {
       const bool in_place = elementwise && operand.spread == value.spread &&
                             size_of(operand.compute) == size_of(value.compute);
       if (operand.kind != Kind::constant && in_place == before)
-        free.emplace(bytes_of(operand), operand.offset);
+        free.emplace_back(bytes_of(operand), operand.offset);
     };
     const auto release_operands = [&](bool before) {
       release(value.a, before);
