@@ -77,15 +77,31 @@ class ExternalDataTest : public testing::Test {
   fs::path root_;
 };
 
-std::string text_of(const Tensor& tensor) {
-  return {static_cast<const char*>(tensor.data()), tensor.bytes()};
+std::string text_of(const void* data, size_t bytes) {
+  return {static_cast<const char*>(data), bytes};
 }
+std::string text_of(const Tensor& tensor) { return text_of(tensor.data(), tensor.bytes()); }
 
 TEST_F(ExternalDataTest, ReadsTheRange) {
   EXPECT_EQ(text_of(load_weight({{"location", "w.bin"}})), "0123");
   EXPECT_EQ(text_of(load_weight({{"location", "w.bin"}, {"offset", "12"}, {"length", "4"}})),
             "cdef");
   EXPECT_EQ(text_of(load_weight({{"location", "./sub//v.bin"}, {"offset", "1"}})), "1234");
+}
+
+// The file is sparse: it takes no room.
+TEST_F(ExternalDataTest, ReadsWeightsOfMoreThanFourGigabytes) {
+  const int64_t bytes = int64_t{5} << 30;
+  fs::resize_file(root_ / "model/w.bin", static_cast<uintmax_t>(bytes));
+  std::fstream file(root_ / "model/w.bin", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(bytes - 4) << "last";
+  file.close();
+  const Tensor whole = load_weight({{"location", "w.bin"}}, {}, bytes);
+  EXPECT_EQ(whole.bytes(), static_cast<size_t>(bytes));
+  EXPECT_EQ(text_of(whole.data(), 4), "0123");
+  EXPECT_EQ(text_of(static_cast<const char*>(whole.data()) + bytes - 4, 4), "last");
+  const std::string offset = std::to_string(bytes - 4);
+  EXPECT_EQ(text_of(load_weight({{"location", "w.bin"}, {"offset", offset}})), "last");
 }
 
 TEST_F(ExternalDataTest, OpensByComponentToo) {
