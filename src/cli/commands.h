@@ -64,9 +64,11 @@ struct PlanCommand {
   InputTexts inputs;
   std::string stage = "plan";  // one of kStages
   bool optimize = true;
+  Precision precision = Precision::standard;  // of "kernels"
   bool execute = false;  // run the model, so that what waits for values is planned too
 };
-inline constexpr std::string_view kStages[] = {"model", "graph", "optimized", "schedule", "plan"};
+inline constexpr std::string_view kStages[] = {"model",    "graph", "optimized",
+                                               "schedule", "plan",  "kernels"};
 // Without weights, and unless `execute`, placeholders stand for them.
 void plan(const PlanCommand& command);
 

@@ -1,6 +1,7 @@
 // onrush plan: what the stages of the compiler make of a model, as text.
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
@@ -95,6 +96,9 @@ void print_plan(const Schedule& schedule) {
 void print_segment(Graph graph, int number, const PlanCommand& command) {
   fmt::print("segment {}\n", number);
   if (command.stage == "graph") return fmt::print("{}\n", to_string(graph));
+  if (command.stage == "kernels")
+    return fmt::print("{}", cuda_kernels_text(std::move(graph), {.optimize = command.optimize,
+                                                                 .precision = command.precision}));
   if (command.optimize) graph = optimize(graph);
   if (command.stage == "optimized") return fmt::print("{}\n", to_string(graph));
   const Schedule schedule = fuse(std::move(graph));

@@ -45,6 +45,16 @@ void add_model(CLI::App& command, std::string& model) {
   command.add_option("MODEL", model, "An .onnx file")->required()->type_name("");
 }
 
+void add_precision(CLI::App& command, Precision& precision, const std::string& description) {
+  const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
+                                                       {"tf32", Precision::tf32},
+                                                       {"fp16", Precision::fp16},
+                                                       {"bf16", Precision::bf16}};
+  command.add_option("--precision", precision, description)
+      ->type_name("NAME")
+      ->transform(quiet(CLI::CheckedTransformer(precisions)));
+}
+
 CLI::App& add_run(CLI::App& app, RunCommand& run) {
   CLI::App& command = *app.add_subcommand("run", "Run a model on given or random inputs");
   add_model(command, run.model);
@@ -65,16 +75,9 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
                   "cpu (default), cuda[:N], or reference, slow and exact")
       ->type_name("NAME")
       ->check(check_device);
-  const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
-                                                       {"tf32", Precision::tf32},
-                                                       {"fp16", Precision::fp16},
-                                                       {"bf16", Precision::bf16}};
-  command
-      .add_option("--precision", run.session.precision,
-                  "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a "
-                  "GPU), fp16 (GPU only) or bf16")
-      ->type_name("NAME")
-      ->transform(quiet(CLI::CheckedTransformer(precisions)));
+  add_precision(command, run.session.precision,
+                "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a GPU), "
+                "fp16 (GPU only) or bf16");
   command
       .add_option("--cache-folder", run.session.cache_folder,
                   "Where kernels compiled for a GPU are kept; see 'onrush cache'")
@@ -238,13 +241,16 @@ CLI::App& add_plan(CLI::App& app, PlanCommand& plan, int& optimization_level) {
   add_inputs(command, plan.inputs);
   command
       .add_option("--stage", plan.stage,
-                  "What to show: model, graph, optimized, schedule or plan (default)")
+                  "What to show: model, graph, optimized, schedule, plan (default), or kernels: "
+                  "the CUDA text for the GPU at hand, or an H100 without one")
       ->type_name("NAME")
       ->check(
           quiet(CLI::IsMember(std::vector<std::string>(std::begin(kStages), std::end(kStages)))));
   command.add_option("--opt", optimization_level, "0: no optimisation; 1 (default)")
       ->type_name("0|1")
       ->check(quiet(CLI::Range(0, 1)));
+  add_precision(command, plan.precision,
+                "Of products in kernels: fp32, tf32 (default), fp16 or bf16");
   command.add_flag("--run", plan.execute,
                    "Run the model, so that parts that wait for its values are planned too");
   return command;

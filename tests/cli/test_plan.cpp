@@ -22,6 +22,16 @@ TEST(Plan, shows_every_stage) {
   EXPECT_EQ(onrush({"plan", model}).out, plan);  // the default
 }
 
+TEST(Plan, kernels_are_shown_without_a_gpu) {
+  const Folder folder;
+  const std::string model = folder.write("a.onnx", increment());
+  const Result shown = onrush({"plan", model, "--stage", "kernels", "--precision", "fp16"});
+  if (shown.err.find("no CUDA backend") != std::string::npos) GTEST_SKIP() << "built without CUDA";
+  for (const char* part : {"in each run: add -> ", "pointwise, 1 blocks of 64 threads", "# inc",
+                           "extern \"C\" __global__ void"})
+    expect_text(shown.out, part);
+}
+
 TEST(Plan, a_contraction_shows_its_parts) {
   const Folder folder;
   expect_output({"plan", folder.write("a.onnx", matmul(8)), "--opt", "0"},

@@ -2,9 +2,11 @@
 
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
+#include "backend/cuda/plan_text.h"
 #include "backend/cuda/shared_library.h"
 #include "fuse/fuse.h"
 #include "optimize/pipeline.h"
+#include <onrush/device_memory.h>
 
 namespace onrush {
 namespace {
@@ -36,6 +38,20 @@ class CudaBackend final : public Backend {
 };
 
 }  // namespace
+
+std::string cuda_kernels_text(Graph graph, const CudaOptions& options) {
+  constexpr CudaTarget kHopper = {132, true, true};
+  CudaTarget target = kHopper;
+  std::string name = "an H100, since there is no GPU here";
+  if (why_no_cuda().empty()) {
+    const cuda::DeviceInfo device = cuda::device_info(options.device);
+    target = cuda::target_of(device);
+    name = device.name;
+  }
+  if (options.optimize) graph = optimize(graph);
+  return fmt::format("for {}\n\n{}", name,
+                     to_string(cuda::CudaPlan(fuse(std::move(graph)), options.precision, target)));
+}
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   return std::make_unique<CudaBackend>(options);

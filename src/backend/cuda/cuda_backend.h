@@ -19,6 +19,10 @@ struct CudaOptions {
   std::string cache_folder = {};  // of compiled kernels; empty: the default, see base/disk_cache.h
 };
 
+// The kernels of a graph and how they are launched, for the GPU at hand, or an H100 where there is
+// none. Throws Error{unsupported} in a build without CUDA.
+std::string cuda_kernels_text(Graph graph, const CudaOptions& options);
+
 // Throws Error{not_found} where the driver, the device or NVRTC is missing, with what was looked
 // for and what to install.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);

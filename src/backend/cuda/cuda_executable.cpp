@@ -20,6 +20,10 @@ std::vector<Header> headers() {
 
 }  // namespace
 
+CudaTarget target_of(const DeviceInfo& device) {
+  return {device.multiprocessors, device.capability.major >= 9, device.capability == Version{9, 0}};
+}
+
 CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache_folder,
                        Precision wanted)
     : pool(MemoryPool::of_device(device)),
@@ -27,8 +31,7 @@ CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache
       cache({cache_folder}),
       compiler(nvrtc_api(), headers(), &cache),
       architecture(compiler.architecture_for(context->device().capability)),
-      target{context->device().multiprocessors, context->device().capability.major >= 9,
-             architecture == "sm_90a"},
+      target(target_of(context->device())),
       weights(memory_limit),
       results(std::make_shared<PinnedPool>(context, kPinnedBytes)),
       limit(memory_limit),

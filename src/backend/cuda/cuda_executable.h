@@ -22,6 +22,8 @@
 
 namespace onrush::cuda {
 
+CudaTarget target_of(const DeviceInfo& device);
+
 // What all plans of a session share.
 struct CudaShared {
   CudaShared(int device, size_t memory_limit, const std::string& cache_folder, Precision precision);

@@ -9,6 +9,10 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) {
   fail(ErrorCode::not_found, "{}", why_no_cuda());
 }
 
+std::string cuda_kernels_text(Graph, const CudaOptions&) {
+  fail(ErrorCode::unsupported, "this build has no CUDA backend: its headers were not found");
+}
+
 void add_wheel_folders(const std::vector<std::string>&) {}
 
 }  // namespace onrush
