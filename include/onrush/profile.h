@@ -19,10 +19,18 @@ struct ProfiledStep {
   std::string kind;
   std::string name;                // its primitives, as in "dot+add+max"
   std::vector<std::string> nodes;  // the ONNX nodes that it computes
+  std::string apart = {};          // why it is not part of a kernel before it
+
+  // At the sizes of the run. All 0 for "graph" and "compile".
+  std::vector<double> shares = {};  // of the arithmetic, by node; together 1
+  int64_t bytes_read = 0;           // each element that is needed counts once
+  int64_t bytes_written = 0;
+  int64_t flops = 0;          // floating-point operations; a function such as exp is one
+  int64_t scratch_bytes = 0;  // alive in the arena meanwhile
 };
 
 struct ProfileEvent {
-  std::shared_ptr<const ProfiledStep> step;  // the same object in every run of a plan
+  std::shared_ptr<const ProfiledStep> step;  // the same object in every run of the same sizes
   int64_t start_ns;                          // of std::chrono::steady_clock
   int64_t duration_ns;
 };

@@ -58,7 +58,7 @@ class Fuser {
   void place(NodeId id);
   void place_elementwise(NodeId id);
   void place_reduce(NodeId id);
-  int new_group(Group::Kind kind, NodeId anchor);
+  int new_group(Group::Kind kind, NodeId anchor, Apart apart);
   void join(NodeId id, int group);
   bool may_join(NodeId id, int group) const;
   bool fits(NodeId id, int group) const;
@@ -70,7 +70,7 @@ class Fuser {
   void depend(int group, int on);
 
   void materialise();
-  void require(NodeId id);
+  void require(NodeId id, Apart apart);
   int group_around(NodeId id) const;
   void require_operand(NodeId user, NodeId operand, int kernel, bool repeats);
   void visit_operands(NodeId id, int kernel, bool repeats = false);
@@ -91,6 +91,7 @@ class Fuser {
       paths_;  // by group: movement from the anchor to a member
   std::set<std::tuple<uint32_t, int, bool>> visited_;  // node, kernel it is computed in, repeated
   mutable std::map<uint32_t, int> work_;
+  std::map<uint32_t, Unfit> unfit_;  // by elementwise node that joined no group
 };
 
 void Fuser::assign_times() {
@@ -137,9 +138,16 @@ void Fuser::depend(int group, int on) {
       add(g);
 }
 
-int Fuser::new_group(Group::Kind kind, NodeId anchor) {
+int Fuser::new_group(Group::Kind kind, NodeId anchor, Apart apart) {
   const int index = static_cast<int>(schedule_.groups.size());
-  schedule_.groups.push_back({kind, anchor, {}, {}, time_[anchor.index]});
+  const auto unfit = unfit_.find(anchor.index);
+  schedule_.groups.push_back({kind,
+                              anchor,
+                              {},
+                              {},
+                              time_[anchor.index],
+                              apart,
+                              unfit == unfit_.end() ? Unfit::no_kernel : unfit->second});
   reaches_.emplace_back();
   paths_.emplace_back();
   join(anchor, index);
@@ -238,8 +246,11 @@ bool Fuser::fits(NodeId id, int index) const {
 void Fuser::place_elementwise(NodeId id) {
   std::vector<int> homes = operand_homes(graph_[id]);
   std::reverse(homes.begin(), homes.end());  // the latest first
-  for (int home : homes)
-    if (fits(id, home) && may_join(id, home)) return join(id, home);
+  for (int home : homes) {
+    const bool fit = fits(id, home);
+    if (fit && may_join(id, home)) return join(id, home);
+    unfit_[id.index] = fit ? Unfit::cycle : Unfit::order;
+  }
 }
 
 void Fuser::place_reduce(NodeId id) {
@@ -253,19 +264,20 @@ void Fuser::place_reduce(NodeId id) {
     // The operand itself must be computed in that kernel, at the same coordinates.
     if (schedule_.home[node.inputs[0].index] == home) return join(id, home);
   }
-  new_group(Group::Kind::reduction, id);
+  new_group(Group::Kind::reduction, id, Apart::other_rows);
 }
 
 void Fuser::place(NodeId id) {
   const Node& node = graph_[id];
-  if (is_host(node)) return void(new_group(Group::Kind::host, id));
+  if (is_host(node)) return void(new_group(Group::Kind::host, id, Apart::host));
   switch (class_of(node.op)) {
-    case OpClass::contraction: return void(new_group(Group::Kind::contraction, id));
+    case OpClass::contraction:
+      return void(new_group(Group::Kind::contraction, id, Apart::contraction));
     case OpClass::reduction:
-      if (node.op == Op::window) return void(new_group(Group::Kind::window, id));
+      if (node.op == Op::window) return void(new_group(Group::Kind::window, id, Apart::window));
       return place_reduce(id);
     case OpClass::movement:
-      if (node.op == Op::concat) new_group(Group::Kind::concat, id);
+      if (node.op == Op::concat) new_group(Group::Kind::concat, id, Apart::concat);
       return;
     case OpClass::other:  // get: its tuple's
       schedule_.home[id.index] = schedule_.home[node.inputs[0].index];
@@ -296,14 +308,15 @@ int Fuser::work(NodeId id) const {
   return work_[id.index] = std::min(total, 1000);
 }
 
-void Fuser::require(NodeId id) {
+// The value gets a buffer, and becomes a kernel of its own if it is part of none.
+void Fuser::require(NodeId id, Apart apart) {
   const Node& node = graph_[id];
   if (schedule_.materialised[id.index]) return;
   if (node.op == Op::input || node.op == Op::constant || node.op == Op::dims) return;
   schedule_.materialised[id.index] = true;
   if (schedule_.home[id.index] < 0) {
     if (const int within = group_around(id); within >= 0) join(id, within);
-    else new_group(Group::Kind::pointwise, id);
+    else new_group(Group::Kind::pointwise, id, apart);
   }
   const int home = schedule_.home[id.index];
   group(home).outputs.push_back(id);
@@ -335,10 +348,10 @@ void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeat
   const Node& node = graph_[operand];
   const int home = schedule_.home[operand.index];
   const bool whole = group(kernel).kind == Group::Kind::host;
-  if (node.op == Op::iota && whole) return require(operand);
+  if (node.op == Op::iota && whole) return require(operand, Apart::for_host);
   if (class_of(node.op) == OpClass::source && node.op != Op::random_bits) return;
   if (home >= 0) {
-    if (home != kernel) require(operand);
+    if (home != kernel) require(operand, Apart::shared);
     else visit_operands(operand, kernel);
     return;
   }
@@ -351,7 +364,9 @@ void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeat
   const bool heavy = is_elementwise(node.op) && ((repeats && work(operand) > 0) ||
                                                  (shared && work(operand) > kMaxDuplicatedWork));
   const bool indexed = node.op == Op::gather && (repeats || shared);
-  if (whole || heavy || indexed || (prepared && work(operand) > 0)) require(operand);
+  if (whole) require(operand, Apart::for_host);
+  else if (heavy || indexed) require(operand, repeats ? Apart::repeated : Apart::shared);
+  else if (prepared && work(operand) > 0) require(operand, Apart::prepared);
   else visit_operands(operand, kernel, repeats);
 }
 
@@ -382,14 +397,14 @@ bool Fuser::used_by_several_kernels(NodeId id) const {
 }
 
 void Fuser::materialise() {
-  for (const GraphOutput& output : graph_.outputs) require(output.node);
+  for (const GraphOutput& output : graph_.outputs) require(output.node, Apart::output);
   // Host groups give all their results; a tuple itself is no value.
   for (Group& g : schedule_.groups) {
     if (g.kind != Group::Kind::host) continue;
     for (NodeId member : g.members)
       if (graph_[member].op == Op::get && !schedule_.materialised[member.index] &&
           uses_.count(member) > 0)
-        require(member);
+        require(member, Apart::host);
   }
 }
 
@@ -455,6 +470,27 @@ std::string_view kind_name(Group::Kind kind) {
   internal_error("unknown group kind");
 }
 }  // namespace
+
+std::string to_string(Apart apart, Unfit unfit) {
+  const char* before = unfit == Unfit::order ? "needs its operands in another order or shape, and "
+                       : unfit == Unfit::cycle
+                           ? "would make the kernel before it wait for itself, and "
+                           : "";
+  switch (apart) {
+    case Apart::contraction: return "a product reads each element of its operands many times";
+    case Apart::window: return "a window reads each element of its operand many times";
+    case Apart::concat: return "its parts come from several kernels";
+    case Apart::host: return "no kernel is generated for this primitive";
+    case Apart::other_rows: return "reduces rows that no kernel before it computes";
+    case Apart::output: return fmt::format("{}its result is an output", before);
+    case Apart::for_host: return fmt::format("{}its result is read by the host", before);
+    case Apart::repeated:
+      return fmt::format("{}its reader would compute elements of it several times", before);
+    case Apart::shared: return fmt::format("{}several kernels read its result", before);
+    case Apart::prepared: return "depends on weights alone: computed once a session";
+  }
+  internal_error("unknown reason");
+}
 
 std::string to_string(const Schedule& schedule) {
   std::string text;

@@ -8,6 +8,30 @@
 
 namespace onrush {
 
+// Why a group is a kernel of its own, and not part of one that it reads from.
+enum class Apart : uint8_t {
+  // Always, by what the group's anchor does.
+  contraction,
+  window,
+  concat,
+  host,
+  other_rows,  // a reduction that no kernel before it has the rows of
+  // Elementwise work or movement whose result is needed in memory: by whom?
+  output,    // the caller
+  for_host,  // a host primitive
+  repeated,  // a kernel that asks for an element several times
+  shared,    // several kernels, each of which would have to repeat much work
+  prepared,  // the runs: it depends on weights alone
+};
+// And why elementwise work could not be done where its operands are computed.
+enum class Unfit : uint8_t {
+  no_kernel,  // they are no kernel's results, or it is no elementwise work
+  order,      // it needs them in another order, shape or place
+  cycle,      // that kernel would have to wait for one that waits for it
+};
+// "a product reads each element of its operands many times", ...
+std::string to_string(Apart apart, Unfit unfit);
+
 struct Group {
   enum class Kind : uint8_t {
     pointwise,    // elementwise and movement
@@ -22,6 +46,8 @@ struct Group {
   std::vector<NodeId> members;  // nodes computed here and nowhere else, ascending
   std::vector<NodeId> outputs;  // members that get a buffer
   Time time = Time::run;        // or Time::prepare: once a session
+  Apart apart = Apart::output;
+  Unfit unfit = Unfit::no_kernel;
 };
 
 struct Schedule {

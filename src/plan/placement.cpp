@@ -49,6 +49,7 @@ class Placer {
       if (const auto life = life_of_.find(output.node.index); life != life_of_.end())
         lives_[life->second].last = static_cast<int>(steps_.size());
     out_.arena_bytes = pack(lives_);
+    sum_lives();
     for (const auto& [node, life] : life_of_)
       out_.places[node] = {Place::Kind::arena, 0, lives_[life].offset};
     for (const auto& [step, life] : workspaces_)
@@ -75,6 +76,16 @@ class Placer {
       if (place.kind == Place::Kind::none && !made_by_host(node))
         place = {Place::Kind::output, static_cast<int>(i)};
     }
+  }
+
+  void sum_lives() {
+    std::vector<int64_t> change(steps_.size() + 2);
+    for (const BufferLife& life : lives_) {
+      change[static_cast<size_t>(life.first)] += life.bytes;
+      change[static_cast<size_t>(life.last) + 1] -= life.bytes;
+    }
+    int64_t alive = 0;
+    for (size_t s = 0; s < steps_.size(); ++s) out_.live_bytes.push_back(alive += change[s]);
   }
 
   void place_result(const Step& step, NodeId output, int at) {

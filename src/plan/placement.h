@@ -29,6 +29,7 @@ struct Placement {
   std::vector<Place> places;      // by node
   std::vector<Place> workspaces;  // by step; anywhere where the step needs no memory of its own
   int64_t arena_bytes = 0;
+  std::vector<int64_t> live_bytes;  // by step: of the arena, what holds a value
   int tensors = 0;
 };
 

@@ -38,7 +38,10 @@ std::string primitives(const Graph& graph, const Group& group) {
 std::shared_ptr<const ProfiledStep> profiled_step(const Graph& graph, const Group& group) {
   Origins origins;
   for (NodeId member : group.members) merge(origins, graph[member].origins);
-  ProfiledStep step{std::string(name(group.kind)), primitives(graph, group), {}};
+  ProfiledStep step{std::string(name(group.kind)),
+                    primitives(graph, group),
+                    {},
+                    to_string(group.apart, group.unfit)};
   for (uint32_t origin : origins) step.nodes.push_back((*graph.origin_names)[origin]);
   return std::make_shared<const ProfiledStep>(std::move(step));
 }

@@ -7,6 +7,7 @@
 #include "backend/cpu/tile_kernel.h"
 #include "base/check.h"
 #include "base/pages.h"
+#include "plan/cost.h"
 #include "plan/placement.h"
 #include "reference/evaluate.h"
 
@@ -26,8 +27,9 @@ struct BoundStep {
   std::vector<Pointers> loop_buffers;  // by kernel
   std::unique_ptr<ContractionKernel> contraction;
   Pointers lhs, rhs, epilogue;
-  const Tensor* packed = nullptr;  // the right operand, if it is known
-  Place workspace;                 // where it is packed in every run, if not
+  const Tensor* packed = nullptr;                        // the right operand, if it is known
+  Place workspace;                                       // where it is packed in every run, if not
+  mutable std::shared_ptr<const ProfiledStep> profiled;  // once a run is profiled
 };
 
 // What one run works with; kept for further runs.
@@ -74,6 +76,7 @@ class CpuBinding final : public Binding {
   void execute(const BoundStep& step, Frame& frame) const;
   void execute_host(NodeId id, Frame& frame) const;
   void copy_output(size_t index, Frame& frame) const;
+  void describe_steps() const;
 
   std::shared_ptr<const CpuExecutable> owner_;  // keeps executable_ alive; null while it is made
   const CpuExecutable& executable_;
@@ -85,6 +88,8 @@ class CpuBinding final : public Binding {
   std::vector<BoundStep> steps_;
   int tensors_ = 0;
   int64_t arena_bytes_ = 0;
+  std::vector<int64_t> live_bytes_;  // by step
+  mutable std::once_flag described_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> idle_;
 };
@@ -127,6 +132,7 @@ void CpuBinding::place_results(std::span<const Step* const> steps) {
       place(executable_.schedule(), steps, sizes_, std::move(places_), workspaces);
   places_ = std::move(placement.places);
   arena_bytes_ = placement.arena_bytes;
+  live_bytes_ = std::move(placement.live_bytes);
   tensors_ = placement.tensors;
   for (size_t i = 0; i < steps_.size(); ++i) steps_[i].workspace = placement.workspaces[i];
   for (const GraphOutput& output : graph().outputs) {
@@ -277,6 +283,11 @@ void CpuBinding::copy_output(size_t index, Frame& frame) const {
   if (to.count()) std::memcpy(to.data(), address(place, frame), to.bytes());
 }
 
+void CpuBinding::describe_steps() const {
+  for (size_t i = 0; i < steps_.size(); ++i)
+    steps_[i].profiled = profiled_at(graph(), *steps_[i].step, sizes_, live_bytes_[i]);
+}
+
 void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) const {
   std::unique_ptr<Frame> frame = take_frame();
@@ -285,9 +296,10 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
   frame->inputs = inputs;
   frame->outputs = outputs;
   prepare_outputs(*frame);
+  if (state.profile) std::call_once(described_, [this] { describe_steps(); });
   for (const BoundStep& step : steps_) {
     state.check_cancelled();
-    const ProfileTimer timer(state, step.step->profiled);
+    const ProfileTimer timer(state, step.profiled);
     execute(step, *frame);
   }
   for (size_t i = 0; i < outputs.size(); ++i)
