@@ -22,11 +22,12 @@ LAYERS = [
     ["backend/reference", "backend/cpu", "backend/cuda"],
     ["runtime", "measure"],
     ["engines"],
+    ["explain"],
     ["cli"],
 ]
 MUTUAL = {"fuse", "codegen"}
 # Nothing but these knows the ONNX format and its operators.
-USERS_OF_ONNX = {"onnx", "lower", "runtime", "engines", "cli"}
+USERS_OF_ONNX = {"onnx", "lower", "runtime", "engines", "explain", "cli"}
 
 RANK = {folder: rank for rank, layer in enumerate(LAYERS) for folder in layer}
 QUOTED = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

@@ -22,10 +22,10 @@ struct ProfiledStep {
   std::string apart = {};          // why it is not part of a kernel before it
 
   // At the sizes of the run. All 0 for "graph" and "compile".
-  std::vector<double> shares = {};  // of the arithmetic, by node; together 1
-  int64_t bytes_read = 0;           // each element that is needed counts once
+  int64_t bytes_read = 0;  // each element that is needed counts once
   int64_t bytes_written = 0;
   int64_t flops = 0;          // floating-point operations; a function such as exp is one
+  int64_t product_flops = 0;  // of these, in matrix products and convolutions
   int64_t scratch_bytes = 0;  // alive in the arena meanwhile
 };
 

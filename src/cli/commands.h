@@ -72,6 +72,17 @@ inline constexpr std::string_view kStages[] = {"model",    "graph", "optimized",
 // Without weights, and unless `execute`, placeholders stand for them.
 void plan(const PlanCommand& command);
 
+struct ExplainCommand {
+  std::string model;
+  InputTexts inputs;
+  SessionOptions session;
+  int runs = 0;              // 0: as many as take two seconds
+  int rows = 12;             // of each table
+  bool alternatives = true;  // try other options, too
+  std::string json;          // a file to write; empty: none
+};
+void explain(const ExplainCommand& command);
+
 // The processor, the GPUs, libraries with path and version, the cache, and what is missing.
 void doctor();
 

@@ -55,6 +55,33 @@ void add_precision(CLI::App& command, Precision& precision, const std::string& d
       ->transform(quiet(CLI::CheckedTransformer(precisions)));
 }
 
+// How the model is run.
+void add_session(CLI::App& command, SessionOptions& session) {
+  command.add_option("--threads", session.threads, "Threads; 0 (default): one a processor")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(0, 4096)));
+  command
+      .add_option("--device", session.device,
+                  "cpu (default), cuda[:N], or reference, slow and exact")
+      ->type_name("NAME")
+      ->check(check_device);
+  add_precision(command, session.precision,
+                "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a GPU), "
+                "fp16 (GPU only) or bf16");
+  command
+      .add_option("--cache-folder", session.cache_folder,
+                  "Where kernels compiled for a GPU are kept; see 'onrush cache'")
+      ->type_name("DIR");
+  command.add_option("--opt", session.optimization_level, "0: no optimisation; 1 (default)")
+      ->type_name("0|1")
+      ->check(quiet(CLI::Range(0, 1)));
+  command
+      .add_option("--memory-limit", session.memory_limit,
+                  "Most memory for prepared weights and scratch, as in 512MB")
+      ->type_name("SIZE")
+      ->transform(quiet(CLI::AsSizeValue(false)));
+}
+
 CLI::App& add_run(CLI::App& app, RunCommand& run) {
   CLI::App& command = *app.add_subcommand("run", "Run a model on given or random inputs");
   add_model(command, run.model);
@@ -67,29 +94,7 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
       ->type_name("N")
       ->check(quiet(CLI::NonNegativeNumber));
   command.add_flag("--json", run.json, "Print times and peak memory only, as a JSON object");
-  command.add_option("--threads", run.session.threads, "Threads; 0 (default): one a processor")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(0, 4096)));
-  command
-      .add_option("--device", run.session.device,
-                  "cpu (default), cuda[:N], or reference, slow and exact")
-      ->type_name("NAME")
-      ->check(check_device);
-  add_precision(command, run.session.precision,
-                "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a GPU), "
-                "fp16 (GPU only) or bf16");
-  command
-      .add_option("--cache-folder", run.session.cache_folder,
-                  "Where kernels compiled for a GPU are kept; see 'onrush cache'")
-      ->type_name("DIR");
-  command.add_option("--opt", run.session.optimization_level, "0: no optimisation; 1 (default)")
-      ->type_name("0|1")
-      ->check(quiet(CLI::Range(0, 1)));
-  command
-      .add_option("--memory-limit", run.session.memory_limit,
-                  "Most memory for prepared weights and scratch, as in 512MB")
-      ->type_name("SIZE")
-      ->transform(quiet(CLI::AsSizeValue(false)));
+  add_session(command, run.session);
   return command;
 }
 
@@ -256,6 +261,25 @@ CLI::App& add_plan(CLI::App& app, PlanCommand& plan, int& optimization_level) {
   return command;
 }
 
+CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
+  CLI::App& command = *app.add_subcommand(
+      "explain", "Show where the time of a run goes, step by step, and what would gain from what");
+  add_model(command, explain.model);
+  add_inputs(command, explain.inputs);
+  add_session(command, explain.session);
+  command
+      .add_option("--runs", explain.runs, "Runs to time; as many as take two seconds if not given")
+      ->type_name("N")
+      ->check(quiet(CLI::PositiveNumber));
+  command.add_option("--rows", explain.rows, "Most rows of a table; 12 if not given")
+      ->type_name("N")
+      ->check(quiet(CLI::PositiveNumber));
+  command.add_flag("!--no-options", explain.alternatives,
+                   "Do not measure what other options (threads, precision) would do");
+  command.add_option("--json", explain.json, "Write everything as JSON")->type_name("FILE");
+  return command;
+}
+
 // `chosen` is what the subcommands set.
 CLI::App& add_cache(CLI::App& app, CacheCommand& chosen) {
   CLI::App& command = *app.add_subcommand(
@@ -288,12 +312,14 @@ int dispatch(int argc, char** argv) {
   std::string inspected;
   PlanCommand plan_command;
   CacheCommand cache_command;
+  ExplainCommand explain_command;
   int optimization_level = 1;
   CLI::App& run_app = add_run(app, run_command);
   CLI::App& bench_app = add_bench(app, bench_command);
   CLI::App& compare_app = add_compare(app, compare_command);
   CLI::App& inspect_app = add_inspect(app, inspected);
   CLI::App& plan_app = add_plan(app, plan_command, optimization_level);
+  CLI::App& explain_app = add_explain(app, explain_command);
   CLI::App& cache_app = add_cache(app, cache_command);
   app.add_subcommand("doctor", "Show what this machine offers, and what is missing for GPUs");
   try {
@@ -311,6 +337,7 @@ int dispatch(int argc, char** argv) {
   else if (compare_app.parsed()) compare(compare_command);
   else if (inspect_app.parsed()) inspect(inspected);
   else if (plan_app.parsed()) plan(plan_command);
+  else if (explain_app.parsed()) explain(explain_command);
   else if (cache_app.parsed()) cache(cache_command);
   else doctor();
   return kSuccess;

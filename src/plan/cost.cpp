@@ -29,7 +29,11 @@ class Counter {
 
   void add_epilogue(const Contraction& c) { add(c.epilogue, axes_of_results(c)); }
   int64_t results(const Contraction& c) const { return positions(c.lhs, axes_of_results(c)); }
-  void add_products(const Loops& part) { cost_.flops += 2 * positions(part, ~uint64_t{0}); }
+  void add_products(const Loops& part) {
+    const int64_t flops = 2 * positions(part, ~uint64_t{0});
+    cost_.flops += flops;
+    cost_.product_flops += flops;
+  }
   void add_flops(int64_t flops) { cost_.flops += flops; }
 
   int64_t positions(const Loops& loops, uint64_t axes) const {
@@ -105,36 +109,6 @@ int64_t bytes_of(const Graph& graph, NodeId node, const SizeTable& sizes) {
       byte_size(type->dtype, element_count(concrete_shape(type->shape, sizes))));
 }
 
-// Arithmetic of one primitive, to tell the nodes of a step apart. Movement is none.
-double work_of(const Graph& graph, NodeId id, const SizeTable& sizes) {
-  const Node& node = graph[id];
-  const auto* type = std::get_if<TensorType>(&node.type);
-  if (!type || is_movement(node.op)) return 0;
-  for (Dim dim : type->shape)
-    if (dim.is_unknown()) return 0;
-  auto elements = static_cast<double>(element_count(concrete_shape(type->shape, sizes)));
-  if (const auto* window = std::get_if<WindowAttr>(&node.attr))
-    for (int64_t size : window->size) elements *= static_cast<double>(size);
-  if (node.op == Op::reduce)
-    return static_cast<double>(element_count(concrete_shape(graph.shape(node.inputs[0]), sizes)));
-  return elements;
-}
-
-// By the index of the origin. Empty for attention, whose parts are not told apart.
-std::map<uint32_t, double> work_by_origin(const Graph& graph, const Step& step,
-                                          const SizeTable& sizes, double products) {
-  std::map<uint32_t, double> work;
-  if (std::holds_alternative<Attention>(step.kernel)) return work;
-  for (NodeId member : step.group->members) {
-    const Origins& origins = graph[member].origins;
-    const bool anchor =
-        member == step.group->anchor && step.group->kind == Group::Kind::contraction;
-    const double share = anchor ? products : work_of(graph, member, sizes);
-    for (uint32_t origin : origins) work[origin] += share / static_cast<double>(origins.size());
-  }
-  return work;
-}
-
 }  // namespace
 
 StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes) {
@@ -169,22 +143,8 @@ std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& 
   profiled->bytes_read = cost.bytes_read;
   profiled->bytes_written = cost.bytes_written;
   profiled->flops = cost.flops;
+  profiled->product_flops = cost.product_flops;
   profiled->scratch_bytes = scratch_bytes;
-  double products = 0;
-  if (const auto* c = std::get_if<Contraction>(&step.kernel)) {
-    Counter counter(graph, sizes);
-    counter.add_products(c->lhs);
-    products = static_cast<double>(counter.total().flops);
-  }
-  std::map<std::string, double> by_name;
-  double all = 0;
-  for (const auto& [origin, work] : work_by_origin(graph, step, sizes, products)) {
-    by_name[(*graph.origin_names)[origin]] += work;
-    all += work;
-  }
-  const auto nodes = static_cast<double>(profiled->nodes.size());
-  for (const std::string& node : profiled->nodes)
-    profiled->shares.push_back(all > 0 ? by_name[node] / all : 1 / nodes);
   return profiled;
 }
 

@@ -9,6 +9,7 @@ struct StepCost {
   int64_t bytes_read = 0;  // each element that is needed counts once, however often it is loaded
   int64_t bytes_written = 0;
   int64_t flops = 0;  // an elementwise operation on floats is one, a product and its sum are two
+  int64_t product_flops = 0;  // of these, in contractions
 };
 // Results of a host step whose size only the run tells are left out.
 StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes);

@@ -11,8 +11,9 @@ using onnx::node;
 
 TEST(Program, help_and_version_succeed) {
   expect_output({"--version"}, {"onrush ", "."});
-  expect_output({"--help"}, {"run", "bench", "compare", "inspect", "plan", "doctor", "cache"});
-  for (const char* command : {"run", "bench", "compare", "inspect", "plan"})
+  expect_output({"--help"},
+                {"run", "bench", "compare", "inspect", "plan", "explain", "doctor", "cache"});
+  for (const char* command : {"run", "bench", "compare", "inspect", "plan", "explain"})
     expect_output({command, "--help"}, {"MODEL"});
   expect_output({"run", "--help"}, {"--input", "--shape", "--output-dir", "--repeat", "--threads"});
 }

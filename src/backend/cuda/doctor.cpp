@@ -116,4 +116,6 @@ std::string doctor_report(const CacheOptions& cache) {
          tried_text(parts);
 }
 
+std::string device_name(int ordinal) { return device_info(ordinal).name; }
+
 }  // namespace onrush::cuda

@@ -12,4 +12,7 @@ namespace onrush::cuda {
 // Opens the libraries but leaves the devices alone. Never throws because something is missing.
 std::string doctor_report(const CacheOptions& cache = {});
 
+// As its vendor calls it. Throws Error where there is no such GPU.
+std::string device_name(int ordinal);
+
 }  // namespace onrush::cuda

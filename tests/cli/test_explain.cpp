@@ -1,0 +1,60 @@
+#include <nlohmann/json.hpp>
+
+#include "support.h"
+
+namespace onrush::cli {
+namespace {
+
+class Explain : public testing::Test {
+ protected:
+  Folder folder_;
+  std::string model_ = folder_.write("matmul.onnx", matmul(128));
+  std::string cache_ = folder_.path("cache");
+};
+
+TEST_F(Explain, says_where_the_time_goes) {
+  expect_output(
+      {"explain", model_, "--runs", "5", "--no-options", "--cache-folder", cache_},
+      {"where the time goes", "kernels", "unattributed", "MatMul", "a product reads", "GFLOP/s"});
+}
+
+TEST_F(Explain, measures_other_options) {
+  const Result result =
+      onrush({"explain", model_, "--runs", "5", "--threads", "1", "--cache-folder", cache_});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* option : {"--precision bf16", "--opt 0"}) expect_text(result.out, option);
+}
+
+TEST_F(Explain, writes_json) {
+  const std::string file = folder_.path("explanation.json");
+  expect_output(
+      {"explain", model_, "--runs", "5", "--no-options", "--cache-folder", cache_, "--json", file},
+      {"kernels"});
+  const auto json = nlohmann::json::parse(read_file(file));
+  double parts = 0;
+  for (const auto& part : json["parts"]) parts += part["us"].get<double>();
+  EXPECT_NEAR(parts, json["wall_us"].get<double>(), 1e-6 * parts);
+  ASSERT_EQ(json["steps"].size(), 1u);
+  EXPECT_EQ(json["steps"][0]["flops"], 2 * 128 * 128);
+  EXPECT_EQ(json["steps"][0]["nodes"][0], "mm");
+  EXPECT_GT(json["roofs"]["product_flops"], 0);
+}
+
+TEST_F(Explain, does_not_need_a_cache_folder) {
+  expect_output(
+      {"explain", model_, "--runs", "5", "--no-options", "--cache-folder", "/proc/nowhere"},
+      {"kernels"});
+}
+
+TEST_F(Explain, names_what_is_wrong) {
+  expect_failure(2, {"explain"}, {"MODEL"});
+  expect_failure(2, {"explain", model_, "--runs", "0"}, {"--runs"});
+  expect_failure(1, {"explain", "absent.onnx"}, {"absent.onnx"});
+  expect_failure(1,
+                 {"explain", model_, "--runs", "2", "--no-options", "--cache-folder", cache_,
+                  "--json", "/proc/nowhere/x.json"},
+                 {"/proc/nowhere/x.json"});
+}
+
+}  // namespace
+}  // namespace onrush::cli

@@ -1,0 +1,77 @@
+// Profiles with known times as one timeline.
+#include "explain/timeline.h"
+
+#include <gtest/gtest.h>
+#include <numeric>
+
+namespace onrush::explain {
+namespace {
+
+std::shared_ptr<const ProfiledStep> step(std::string name) {
+  return std::make_shared<const ProfiledStep>(ProfiledStep{"pointwise", std::move(name), {}});
+}
+
+double sum(const Timeline& timeline) {
+  double total = timeline.before_us + timeline.between_us + timeline.after_us + timeline.caller_us;
+  for (const TimelineEvent& event : timeline.events) total += event.part_us;
+  return total;
+}
+
+const auto kFirst = step("first"), kSecond = step("second");
+
+// 2 us, the first step 10 us, 3 us, the second one 20 us, 5 us; all times longer by `more` percent.
+RunProfile run(int64_t more = 0) {
+  const auto at = [&](int64_t ns) { return 1000 + ns * (100 + more) / 100; };
+  const auto time = [&](int64_t ns) { return ns * (100 + more) / 100; };
+  return {1000, time(40000), {{kFirst, at(2000), time(10000)}, {kSecond, at(15000), time(20000)}}};
+}
+
+TEST(Timelines, SplitARunIntoPartsThatAddUp) {
+  const Timeline timeline = merge({run()}, {41});
+  EXPECT_DOUBLE_EQ(timeline.before_us, 2);
+  EXPECT_DOUBLE_EQ(timeline.between_us, 3);
+  EXPECT_DOUBLE_EQ(timeline.after_us, 5);
+  EXPECT_DOUBLE_EQ(timeline.caller_us, 1);
+  ASSERT_EQ(timeline.events.size(), 2u);
+  EXPECT_DOUBLE_EQ(timeline.events[1].start_us, 15);
+  EXPECT_DOUBLE_EQ(timeline.events[1].part_us, 20);
+  EXPECT_DOUBLE_EQ(sum(timeline), 41);
+}
+
+// On a GPU a kernel may begin while the one before it ends: the time counts once.
+TEST(Timelines, CountWhatOverlapsOnce) {
+  RunProfile overlapping = run();
+  overlapping.events[1].start_ns = overlapping.events[0].start_ns + 4000;
+  const Timeline timeline = merge({overlapping}, {41});
+  EXPECT_DOUBLE_EQ(timeline.events[0].part_us, 10);
+  EXPECT_DOUBLE_EQ(timeline.events[1].time_us, 20);
+  EXPECT_DOUBLE_EQ(timeline.events[1].part_us, 14);
+  EXPECT_DOUBLE_EQ(timeline.between_us, 0);
+  EXPECT_DOUBLE_EQ(sum(timeline), 41);
+}
+
+// Runs that something disturbed do not count, and the parts still add up.
+TEST(Timelines, TakeTheMiddleHalfOfTheRuns) {
+  std::vector<RunProfile> runs;
+  std::vector<double> seen;
+  for (const int64_t more : {0, 300, 1, 2, 3, 900, 0, 5}) {
+    runs.push_back(run(more));
+    seen.push_back(41. * static_cast<double>(100 + more) / 100);
+  }
+  const Timeline timeline = merge(runs, seen);
+  EXPECT_EQ(timeline.runs, 8u);
+  EXPECT_NEAR(timeline.profiled_us, 41 * 1.0275, 1e-9);
+  EXPECT_NEAR(sum(timeline), timeline.profiled_us, 1e-9);
+}
+
+TEST(Timelines, LeaveOutRunsThatTookOtherSteps) {
+  RunProfile compiling = run();
+  compiling.events.insert(compiling.events.begin(), {step("compile"), 1000, 10});
+  const Timeline timeline = merge({compiling, run(), run()}, {1000, 41, 41});
+  EXPECT_EQ(timeline.runs, 2u);
+  EXPECT_EQ(timeline.others, 1u);
+  EXPECT_DOUBLE_EQ(timeline.profiled_us, 41);
+}
+
+}  // namespace
+}  // namespace onrush::explain
