@@ -76,10 +76,11 @@ struct ExplainCommand {
   std::string model;
   InputTexts inputs;
   SessionOptions session;
-  int runs = 0;              // 0: as many as take two seconds
-  int rows = 12;             // of each table
-  bool alternatives = true;  // try other options, too
-  std::string json;          // a file to write; empty: none
+  int runs = 0;                   // 0: as many as take two seconds
+  int rows = 12;                  // of each table
+  bool alternatives = true;       // try other options, too
+  std::string json, html, trace;  // files to write; empty: none
+  std::string svg;                // a folder for the figures; empty: none
 };
 void explain(const ExplainCommand& command);
 

@@ -1,4 +1,5 @@
 // onrush explain: where the time of a model's runs goes, and why.
+#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 
@@ -7,6 +8,8 @@
 #include "cli/inputs.h"
 #include "cli/progress.h"
 #include "explain/explanation.h"
+#include "explain/figures.h"
+#include "explain/page.h"
 #include "explain/summary.h"
 
 namespace onrush::cli {
@@ -17,6 +20,15 @@ void write(const std::string& path, const std::string& content) {
   file << content;
   file.close();
   if (!file) fail(ErrorCode::invalid_argument, "cannot write {}", path);
+}
+
+void write_figures(const std::string& folder, const explain::Explanation& explanation) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error)
+    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", folder, error.message());
+  for (const auto& [name, figure] : figures_of(explanation))
+    write(fmt::format("{}/{}.svg", folder, name), figure.file());
 }
 
 }  // namespace
@@ -45,6 +57,9 @@ void explain(const ExplainCommand& command) {
   fmt::print("{}", measure::text(summary(explanation, static_cast<size_t>(command.rows))));
   if (!command.json.empty())
     write(command.json, measure::dump(explain::to_json(explanation), 1) + "\n");
+  if (!command.html.empty()) write(command.html, explain::page(explanation));
+  if (!command.trace.empty()) write(command.trace, explain::trace(explanation));
+  if (!command.svg.empty()) write_figures(command.svg, explanation);
 }
 
 }  // namespace onrush::cli

@@ -277,6 +277,11 @@ CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
   command.add_flag("!--no-options", explain.alternatives,
                    "Do not measure what other options (threads, precision) would do");
   command.add_option("--json", explain.json, "Write everything as JSON")->type_name("FILE");
+  command.add_option("--html", explain.html, "Write a page with figures, which needs no network")
+      ->type_name("FILE");
+  command.add_option("--trace", explain.trace, "Write a trace for Perfetto or Chrome's tracing")
+      ->type_name("FILE");
+  command.add_option("--svg", explain.svg, "Write each figure to DIR/NAME.svg")->type_name("DIR");
   return command;
 }
 

@@ -1,6 +1,7 @@
 #include "explain/summary.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <numeric>
 #include <set>
@@ -68,13 +69,6 @@ Table parts_table(const Explanation& explanation) {
     table.rows.push_back({part.name, milliseconds(part.time_us),
                           percent(part.time_us / explanation.timeline.wall_us), part.what});
   return table;
-}
-
-std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps) {
-  std::vector<size_t> order(steps.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return steps[i].time_us; });
-  return order;
 }
 
 Cell share_of_roof(double rate, double share, bool any) {
@@ -252,6 +246,13 @@ std::string fusion_text(const Explanation& explanation) {
 
 }  // namespace
 
+std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps) {
+  std::vector<size_t> order(steps.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater(), [&](size_t i) { return steps[i].time_us; });
+  return order;
+}
+
 std::vector<Part> parts_of(const Explanation& explanation) {
   const Timeline& timeline = explanation.timeline;
   std::map<std::string, Sum> categories;
@@ -292,6 +293,12 @@ measure::Report summary(const Explanation& explanation, size_t rows) {
   report.remarks = {fusion_text(explanation)};
   if (const std::string text = roofs_text(explanation.roofs); !text.empty())
     report.remarks.push_back(text);
+  constexpr double kMuch = 0.03;
+  if (std::abs(explanation.unattributed_us()) > kMuch * timeline.wall_us)
+    report.remarks.push_back(
+        "Profiled runs and those that nothing watched differ by more than 3 %: the machine has "
+        "other "
+        "work to do, or the model is so small that looking at the clock shows. More --runs help.");
   if (timeline.others)
     report.remarks.push_back(
         fmt::format("{} of the profiled runs took other steps than the last one and are left out.",

@@ -18,6 +18,9 @@ std::vector<Part> parts_of(const Explanation& explanation);
 // At most `rows` rows a table; the rest adds up in a last one.
 measure::Report summary(const Explanation& explanation, size_t rows);
 
+// Positions in order of time.
+std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps);
+
 // Everything: see docs/explain.md for the fields.
 measure::Json to_json(const Explanation& explanation);
 

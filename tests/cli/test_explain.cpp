@@ -40,6 +40,17 @@ TEST_F(Explain, writes_json) {
   EXPECT_GT(json["roofs"]["product_flops"], 0);
 }
 
+TEST_F(Explain, writes_page_trace_and_figures) {
+  const std::string page = folder_.path("page.html"), trace = folder_.path("trace.json");
+  expect_output({"explain", model_, "--runs", "5", "--no-options", "--cache-folder", cache_,
+                 "--html", page, "--trace", trace, "--svg", folder_.path("figures")},
+                {"kernels"});
+  expect_text(read_file(page), "</html>");
+  EXPECT_FALSE(nlohmann::json::parse(read_file(trace))["traceEvents"].empty());
+  for (const char* figure : {"parts", "timeline", "operators", "roofline"})
+    expect_text(read_file(folder_.path("figures/") + figure + ".svg"), "</svg>");
+}
+
 TEST_F(Explain, does_not_need_a_cache_folder) {
   expect_output(
       {"explain", model_, "--runs", "5", "--no-options", "--cache-folder", "/proc/nowhere"},
