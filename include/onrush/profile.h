@@ -27,6 +27,7 @@ struct ProfiledStep {
   int64_t flops = 0;          // floating-point operations; a function such as exp is one
   int64_t product_flops = 0;  // of these, in matrix products and convolutions
   int64_t scratch_bytes = 0;  // alive in the arena meanwhile
+  int kernels = 1;            // each leaves an event
 };
 
 struct ProfileEvent {

@@ -81,9 +81,12 @@ std::vector<StepFigures> steps_of(const Timeline& timeline, const Roofs& roofs,
     ++figures.calls;
     figures.time_us += event.part_us;
   }
-  for (StepFigures& figures : steps)
+  for (StepFigures& figures : steps) {
+    const auto kernels = static_cast<size_t>(figures.step->kernels);
+    figures.calls = (figures.calls + kernels - 1) / kernels;
     figures.speed =
         speed_of(*figures.step, figures.time_us / static_cast<double>(figures.calls), roofs);
+  }
   return steps;
 }
 

@@ -80,7 +80,8 @@ std::vector<std::string> kinds_of(const std::vector<StepFigures>& steps, bool ke
 
 // --- timeline
 
-constexpr double kBarTop = 30, kBarHeight = 46, kMemoryTop = 100, kMemoryHeight = 90;
+constexpr double kBarTop = 30, kBarHeight = 46, kAroundHeight = 14, kMemoryTop = 100,
+                 kMemoryHeight = 90;
 
 void time_axis(Svg& svg, double run_us, double scale, double bottom) {
   const double step = tick_step(run_us, 10);
@@ -176,7 +177,8 @@ Svg parts_figure(const Explanation& explanation) {
     const std::string kind = part.name == "kernels"        ? "contraction"
                              : part.name == "unattributed" ? "other"
                                                            : part.name;
-    const bool step = kind == "contraction" || kind == "host" || kind == "copy" || kind == "launch";
+    const bool step = kind == "contraction" || kind == "host" || kind == "copy" ||
+                      kind == "launch" || kind == "wait";
     svg.box(x, 4, width, 30, step ? kind : "gap", -1, share);
     if (const std::string label = fitting(share, width); label.size() == share.size())
       svg.text(x + 6, 23, label, "start", "inside");
@@ -195,7 +197,9 @@ Svg timeline_figure(const Explanation& explanation) {
   for (const TimelineEvent& event : timeline.events)
     run_us = std::max(run_us, event.start_us + event.time_us);
   const double scale = (kWidth - kLeft - kRight) / run_us;
-  legend(svg, kinds_of(explanation.steps, false), kLeft, 18, false);
+  std::vector<std::string> kinds = kinds_of(explanation.steps, false);
+  for (const Timeline::Around& around : timeline.around) kinds.push_back(around.kind);
+  legend(svg, kinds, kLeft, 18, false);
   time_axis(svg, run_us, scale, kMemoryTop + kMemoryHeight);
   std::map<const ProfiledStep*, size_t> position;
   for (size_t i = 0; i < explanation.steps.size(); ++i)
@@ -205,6 +209,12 @@ Svg timeline_figure(const Explanation& explanation) {
     svg.box(kLeft + event.start_us * scale, kBarTop, event.time_us * scale, kBarHeight,
             kind_of(*event.step), static_cast<int>(at), title_of(explanation.steps[at]));
   }
+  for (const TimelineEvent& piece : timeline.pieces)
+    svg.box(kLeft + piece.start_us * scale, kBarTop + kBarHeight + 2, piece.time_us * scale,
+            kAroundHeight, piece.step->kind, -1,
+            fmt::format("{}: {}", piece.step->kind, time_text(piece.time_us)));
+  if (!timeline.pieces.empty())
+    svg.text(kLeft - 6, kBarTop + kBarHeight + kAroundHeight, "host", "end", "small");
   svg.text(kLeft - 6, kBarTop + kBarHeight / 2 + 4, "steps", "end", "small");
   memory_area(svg, timeline, scale);
   return svg;

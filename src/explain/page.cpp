@@ -166,6 +166,15 @@ std::string trace(const Explanation& explanation) {
                       {"ts", event.start_us},
                       {"args", {{"bytes", step.scratch_bytes}}}});
   }
+  if (!explanation.timeline.pieces.empty()) name_thread(3, "host and copies");
+  for (const TimelineEvent& piece : explanation.timeline.pieces)
+    events.push_back({{"ph", "X"},
+                      {"pid", 1},
+                      {"tid", 3},
+                      {"name", piece.step->kind},
+                      {"cat", piece.step->kind},
+                      {"ts", piece.start_us},
+                      {"dur", piece.time_us}});
   return measure::dump({{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}}) + "\n";
 }
 

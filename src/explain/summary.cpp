@@ -244,6 +244,12 @@ std::string fusion_text(const Explanation& explanation) {
       all, here, explanation.steps.size(), kernels, fused, all - here);
 }
 
+const char* what_is(std::string_view kind) {
+  if (kind == "launch") return "the host hands kernels to the driver, and the device has none";
+  if (kind == "wait") return "the host waits for the device, which is idle or not yet heard of";
+  return "inputs to the device, outputs from it";
+}
+
 }  // namespace
 
 std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps) {
@@ -264,6 +270,8 @@ std::vector<Part> parts_of(const Explanation& explanation) {
   std::vector<Part> parts;
   for (const auto& [name, sum] : sorted(categories))
     parts.push_back({name, sum.time_us, fmt::format("{} a run", sum.count)});
+  for (const Timeline::Around& around : timeline.around)
+    parts.push_back({around.kind, around.time_us, what_is(around.kind)});
   parts.push_back({"between", timeline.between_us, "from one step to the next"});
   parts.push_back({"before", timeline.before_us, "checking inputs, finding the plan"});
   parts.push_back({"after", timeline.after_us, "passing on outputs"});
@@ -293,6 +301,10 @@ measure::Report summary(const Explanation& explanation, size_t rows) {
   report.remarks = {fusion_text(explanation)};
   if (const std::string text = roofs_text(explanation.roofs); !text.empty())
     report.remarks.push_back(text);
+  if (timeline.device_clock == "events")
+    report.remarks.push_back(
+        "CUPTI is not to be had, so kernels are timed by events between them, which keep them from "
+        "overlapping and are less exact.");
   constexpr double kMuch = 0.03;
   if (std::abs(explanation.unattributed_us()) > kMuch * timeline.wall_us)
     report.remarks.push_back(
@@ -357,6 +369,11 @@ Json to_json(const Explanation& explanation) {
     events.push_back({{"step", position.at(event.step.get())},
                       {"start_us", event.start_us},
                       {"us", event.time_us}});
+  Json& pieces = result["pieces"] = Json::array();
+  for (const TimelineEvent& piece : timeline.pieces)
+    pieces.push_back(
+        {{"kind", piece.step->kind}, {"start_us", piece.start_us}, {"us", piece.time_us}});
+  result["device_clock"] = timeline.device_clock;
   Json& nodes = result["nodes"] = Json::array();
   for (const NodeFigures& node : explanation.nodes) {
     const auto found = explanation.model_nodes.find(node.name);

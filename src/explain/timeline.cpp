@@ -12,10 +12,16 @@
 namespace onrush::explain {
 namespace {
 
-bool same_steps(const RunProfile& a, const RunProfile& b) {
-  return std::ranges::equal(a.events, b.events, [](const ProfileEvent& x, const ProfileEvent& y) {
-    return x.step == y.step;
-  });
+bool is_around(const ProfileEvent& event) {
+  const std::string& kind = event.step->kind;
+  return kind == "launch" || kind == "wait" || kind == "copy";
+}
+
+std::vector<const ProfiledStep*> steps_of(const RunProfile& run) {
+  std::vector<const ProfiledStep*> steps;
+  for (const ProfileEvent& event : run.events)
+    if (!is_around(event)) steps.push_back(event.step.get());
+  return steps;
 }
 
 // Positions of the values between the quartiles; all of them if there are few.
@@ -33,24 +39,46 @@ double mean(const std::vector<double>& values, const std::vector<size_t>& which)
   return sum / static_cast<double>(which.size());
 }
 
+Timeline::Around& around(Timeline& timeline, const std::string& kind) {
+  const auto found = std::ranges::find(timeline.around, kind, &Timeline::Around::kind);
+  return found == timeline.around.end() ? timeline.around.emplace_back(kind) : *found;
+}
+
 // Adds a run's times, each divided by the number of runs.
 void add(Timeline& to, const RunProfile& run, double seen_us, double runs) {
   const auto us = [&](int64_t ns) { return static_cast<double>(ns) / 1000 / runs; };
   int64_t done = run.start_ns;
-  for (size_t i = 0; i < run.events.size(); ++i) {
-    const ProfileEvent& event = run.events[i];
-    TimelineEvent& sum = to.events[i];
+  auto sum = to.events.begin();
+  for (const ProfileEvent& event : run.events) {
     const int64_t end = event.start_ns + event.duration_ns;
-    const int64_t gap = std::max<int64_t>(event.start_ns - done, 0);
-    (i == 0 ? to.before_us : to.between_us) += us(gap);
-    sum.start_us += us(event.start_ns - run.start_ns);
-    sum.time_us += us(event.duration_ns);
-    sum.part_us += us(std::max<int64_t>(end - std::max(event.start_ns, done), 0));
+    const double gap = us(std::max<int64_t>(event.start_ns - done, 0));
+    const double part = us(std::max<int64_t>(end - std::max(event.start_ns, done), 0));
+    (done == run.start_ns ? to.before_us : to.between_us) += gap;
     done = std::max(done, end);
+    if (is_around(event)) {
+      Timeline::Around& total = around(to, event.step->kind);
+      total.time_us += part;
+      total.pieces += 1 / runs;
+      continue;
+    }
+    sum->start_us += us(event.start_ns - run.start_ns);
+    sum->time_us += us(event.duration_ns);
+    sum->part_us += part;
+    ++sum;
   }
   to.after_us += us(run.start_ns + run.duration_ns - done);
   to.caller_us += seen_us / runs - us(run.duration_ns);
   to.profiled_us += seen_us / runs;
+}
+
+std::vector<TimelineEvent> pieces_of(const RunProfile& run) {
+  std::vector<TimelineEvent> pieces;
+  const auto us = [](int64_t ns) { return static_cast<double>(ns) / 1000; };
+  for (const ProfileEvent& event : run.events)
+    if (is_around(event))
+      pieces.push_back({event.step, us(event.start_ns - run.start_ns), us(event.duration_ns),
+                        us(event.duration_ns)});
+  return pieces;
 }
 
 }  // namespace
@@ -60,15 +88,19 @@ Timeline merge(const std::vector<RunProfile>& profiles, const std::vector<double
   Timeline timeline;
   std::vector<double> times;
   std::vector<size_t> alike;
+  const std::vector<const ProfiledStep*> steps = steps_of(profiles.back());
   for (size_t i = 0; i < profiles.size(); ++i) {
-    if (!same_steps(profiles[i], profiles.back())) continue;
+    if (steps_of(profiles[i]) != steps) continue;
     alike.push_back(i);
     times.push_back(seen_us[i]);
   }
-  for (const ProfileEvent& event : profiles.back().events) timeline.events.push_back({event.step});
+  for (const ProfileEvent& event : profiles.back().events)
+    if (!is_around(event)) timeline.events.push_back({event.step});
   const std::vector<size_t> middle = middle_half(times);
   for (size_t i : middle)
     add(timeline, profiles[alike[i]], times[i], static_cast<double>(middle.size()));
+  timeline.pieces = pieces_of(profiles[alike[middle[middle.size() / 2]]]);
+  timeline.device_clock = profiles.back().device_clock;
   timeline.runs = alike.size();
   timeline.others = profiles.size() - alike.size();
   return timeline;

@@ -17,19 +17,29 @@ struct TimelineEvent {
   double part_us = 0;  // of the run: without what an earlier event overlaps
 };
 
-// All times are means over the same runs, the middle half by duration, so that
-// before_us + between_us + after_us + the events' part_us + caller_us = profiled_us exactly.
+// Times are means over the same runs, the middle half by duration, so that before_us + between_us +
+// after_us + the part_us of events + the time_us of around + caller_us = profiled_us exactly.
 struct Timeline {
   std::vector<TimelineEvent> events;
-  double before_us = 0;   // checking inputs, finding the plan
-  double between_us = 0;  // between events
-  double after_us = 0;    // passing on outputs
-  double caller_us = 0;   // seen by the caller alone: calling and returning
+  // What the host does while a device works, and copies ("launch", "wait", "copy"): it comes in
+  // pieces whose number differs from run to run.
+  struct Around {
+    std::string kind;
+    double time_us = 0;
+    double pieces = 0;
+  };
+  std::vector<Around> around;
+  std::vector<TimelineEvent> pieces;  // of `around`: those of one run, as an example
+  double before_us = 0;               // checking inputs, finding the plan
+  double between_us = 0;              // between events
+  double after_us = 0;                // passing on outputs
+  double caller_us = 0;               // seen by the caller alone: calling and returning
   double profiled_us = 0;
   double wall_us = 0;  // of a run that nothing watches, as its caller sees it; middle half as well
   double fast_us = 0, slow_us = 0;  // 10 % of those runs are faster, and slower
   size_t runs = 0;                  // of each sort
   size_t others = 0;                // profiled runs that took other steps, left out
+  std::string device_clock;         // see RunProfile
 };
 
 struct RecordOptions {

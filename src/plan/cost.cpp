@@ -137,7 +137,8 @@ StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes) {
 }
 
 std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& step,
-                                                const SizeTable& sizes, int64_t scratch_bytes) {
+                                                const SizeTable& sizes, int64_t scratch_bytes,
+                                                int kernels) {
   auto profiled = std::make_shared<ProfiledStep>(*step.profiled);
   const StepCost cost = cost_of(graph, step, sizes);
   profiled->bytes_read = cost.bytes_read;
@@ -145,6 +146,7 @@ std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& 
   profiled->flops = cost.flops;
   profiled->product_flops = cost.product_flops;
   profiled->scratch_bytes = scratch_bytes;
+  profiled->kernels = kernels;
   return profiled;
 }
 

@@ -14,8 +14,9 @@ struct StepCost {
 // Results of a host step whose size only the run tells are left out.
 StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes);
 
-// step.profiled with all that depends on sizes. `scratch_bytes`: see ProfiledStep.
+// step.profiled with all that depends on sizes. `scratch_bytes`, `kernels`: see ProfiledStep.
 std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& step,
-                                                const SizeTable& sizes, int64_t scratch_bytes);
+                                                const SizeTable& sizes, int64_t scratch_bytes,
+                                                int kernels = 1);
 
 }  // namespace onrush

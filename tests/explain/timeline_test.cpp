@@ -14,6 +14,7 @@ std::shared_ptr<const ProfiledStep> step(std::string name) {
 double sum(const Timeline& timeline) {
   double total = timeline.before_us + timeline.between_us + timeline.after_us + timeline.caller_us;
   for (const TimelineEvent& event : timeline.events) total += event.part_us;
+  for (const Timeline::Around& around : timeline.around) total += around.time_us;
   return total;
 }
 
@@ -62,6 +63,24 @@ TEST(Timelines, TakeTheMiddleHalfOfTheRuns) {
   EXPECT_EQ(timeline.runs, 8u);
   EXPECT_NEAR(timeline.profiled_us, 41 * 1.0275, 1e-9);
   EXPECT_NEAR(sum(timeline), timeline.profiled_us, 1e-9);
+}
+
+// What the host does meanwhile comes in pieces: two in one run, one in the other.
+TEST(Timelines, AddUpWhatTheHostDoesAround) {
+  static const auto launch =
+      std::make_shared<const ProfiledStep>(ProfiledStep{"launch", "launch", {}});
+  RunProfile two = run(), one = run();
+  two.events.insert(two.events.begin(), {launch, 1000, 2000});
+  two.events.insert(two.events.begin() + 2, {launch, 13000, 2000});
+  one.events.insert(one.events.begin() + 1, {launch, 13000, 1000});
+  const Timeline timeline = merge({two, one}, {41, 41});
+  EXPECT_EQ(timeline.runs, 2u);
+  ASSERT_EQ(timeline.events.size(), 2u);
+  ASSERT_EQ(timeline.around.size(), 1u);
+  EXPECT_DOUBLE_EQ(timeline.around[0].time_us, 2.5);
+  EXPECT_DOUBLE_EQ(timeline.around[0].pieces, 1.5);
+  EXPECT_FALSE(timeline.pieces.empty());
+  EXPECT_DOUBLE_EQ(sum(timeline), 41);
 }
 
 TEST(Timelines, LeaveOutRunsThatTookOtherSteps) {
