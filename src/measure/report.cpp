@@ -141,7 +141,8 @@ std::string text(const Report& report) {
     result += name + ": " + cell.shown;
   }
   if (!result.empty()) result += "\n";
-  for (const Table& table : report.tables) result += "\n" + text(table);
+  for (const Table& table : report.tables)
+    if (!table.rows.empty()) result += "\n" + text(table);
   if (!report.remarks.empty()) result += "\n";
   for (const std::string& remark : report.remarks) result += remark + "\n";
   return result;
@@ -149,7 +150,8 @@ std::string text(const Report& report) {
 
 std::string markdown(const Report& report) {
   std::string result;
-  for (const Table& table : report.tables) result += markdown(table) + "\n";
+  for (const Table& table : report.tables)
+    if (!table.rows.empty()) result += markdown(table) + "\n";
   for (const std::string& remark : report.remarks) result += "- " + remark + "\n";
   if (!report.remarks.empty()) result += "\n";
   std::string facts;

@@ -44,6 +44,7 @@ struct Report {
   Json details;                      // for programs only, as single samples; may be null
 };
 
+// Both leave out tables without rows.
 std::string text(const Report& report);
 std::string markdown(const Report& report);
 std::string csv(const Table& table);  // RFC 4180, with a line of keys

@@ -45,6 +45,14 @@ TEST(Report, csv_has_values_and_quotes) {
             "\"peer, µ\",,\n");
 }
 
+TEST(Report, tables_without_rows_are_left_out) {
+  Table empty = latencies();
+  empty.rows.clear();
+  const Report report{{{"model", "m.onnx"}}, {empty, latencies()}, {"So fast."}, {}};
+  EXPECT_EQ(text(report), "model: m.onnx\n\n" + text(latencies()) + "\nSo fast.\n");
+  EXPECT_EQ(markdown(report), markdown(latencies()) + "\n- So fast.\n\nmodel: m.onnx.\n");
+}
+
 TEST(Report, json_has_values_only) {
   const Report report{{{"model", "m.onnx"}, {"threads", count(2)}}, {latencies()}, {"so fast"}, {}};
   EXPECT_EQ(dump(json(report)),
