@@ -3,13 +3,13 @@
 #include <chrono>
 #include <optional>
 
+#include "backend/cuda/transfer.h"
 #include "base/check.h"
 #include "engines/open_loop.h"
 #include "engines/worker.h"
 #include "measure/process.h"
 #include "npy/npy.h"
 #include "runtime/session_impl.h"
-#include <onrush/device_memory.h>
 
 namespace onrush::engines {
 namespace {
@@ -59,21 +59,20 @@ class OnrushEngine {
   }
 
   void move_to_device(const std::string& device) {
-    const std::optional<int> ordinal = cuda_ordinal(device);
-    if (!ordinal)
+    ordinal_ = cuda_ordinal(device);
+    if (!ordinal_)
       fail(ErrorCode::invalid_argument, "inputs can only be placed on a GPU, not on '{}'", device);
-    placement_ = Device{Device::Kind::cuda, *ordinal};
-    for (auto& [name, value] : inputs_) value = moved_to(*placement_, value.tensor());
+    for (auto& [name, value] : inputs_) value = cuda::to_device(*ordinal_, value.tensor());
     options_ = new_options();
   }
 
   // With memory for the outputs where they are to be placed on a GPU.
   RunOptions new_options() const {
     RunOptions options;
-    for (size_t i = 0; placement_ && i < first_outputs_.size(); ++i) {
+    for (size_t i = 0; ordinal_ && i < first_outputs_.size(); ++i) {
       const Tensor& host = first_outputs_[i].tensor();
       options.outputs[session_->outputs()[i].name] =
-          new_tensor(host.dtype(), host.shape(), *placement_);
+          cuda::empty_on_device(*ordinal_, host.dtype(), host.shape());
     }
     return options;
   }
@@ -117,7 +116,7 @@ class OnrushEngine {
   static Json gpu(const std::string& device) {
     const std::optional<int> ordinal = cuda_ordinal(device);
     if (!ordinal) fail(ErrorCode::invalid_argument, "'{}' is no GPU", device);
-    return {{"pci_address", pci_address({Device::Kind::cuda, *ordinal})}};
+    return {{"pci_address", cuda::pci_address(*ordinal)}};
   }
 
   Json open_loop(const Json& request) {
@@ -144,7 +143,7 @@ class OnrushEngine {
   }
 
   std::optional<Session> session_;
-  std::optional<Device> placement_;  // of inputs and outputs, if on a GPU
+  std::optional<int> ordinal_;  // of the GPU that inputs and outputs are placed on
   NamedValues inputs_;
   RunOptions options_;
   std::vector<Value> first_outputs_, results_;
