@@ -131,7 +131,7 @@ std::optional<Middle> middle(std::span<const double> samples, double confidence)
 }
 
 Steadiness steadiness(std::span<const double> rounds) {
-  constexpr size_t kLeastRounds = 10;
+  constexpr size_t kLeastRounds = 20;
   constexpr double kCertain = 3.29;  // p < 0.001
   Steadiness result;
   if (rounds.size() < kLeastRounds) return result;

@@ -41,7 +41,7 @@ struct Middle {
 };
 std::optional<Middle> middle(std::span<const double> samples, double confidence = kConfidence);
 
-// What was noticed about the rounds of one engine.
+// What was noticed about the rounds of one engine; nothing in fewer than 20.
 struct Steadiness {
   // From the first to the last round, as a part of the median: the Theil-Sen line where Mann and
   // Kendall's test sees a trend (p < 0.001), else 0.

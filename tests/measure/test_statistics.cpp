@@ -108,7 +108,7 @@ TEST(Steadiness, plain_noise_is_no_reason_for_a_warning) {
   int warned = 0;
   constexpr int kTrials = 500;
   for (int trial = 0; trial < kTrials; ++trial)
-    for (size_t rounds : {12, 25, 60})
+    for (size_t rounds : {20, 30, 60})
       warned += !warnings(steadiness(simulate({.noise = 0.02, .wander = 0, .outliers = 0.02},
                                               rounds, 1, random)
                                          .first),
