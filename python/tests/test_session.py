@@ -6,6 +6,7 @@ import pathlib
 import models
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import onrush
 
@@ -105,3 +106,33 @@ def test_errors_can_be_pickled():
 
     error = pickle.loads(pickle.dumps(onrush.Error("not found", "no file")))
     assert (error.code, str(error)) == ("not found", "no file")
+
+
+@pytest.mark.parametrize("kind", ["Loop", "Scan"])
+def test_loops_without_iterations(kind, device):
+    """What they collect has no elements, and the type that an iteration would give it."""
+    tensor, undeclared = models.tensor, helper.make_empty_tensor_value_info
+    carried = [tensor("i", models.INT64, []), tensor("go", models.BOOL, [])]
+    carried += [undeclared("state")]
+    nodes = [
+        models.node("Exp", ["state"], ["next"]),
+        models.node("Cast", ["next"], ["half"], to=10),
+    ]
+    if kind == "Loop":
+        nodes += [models.node("Identity", ["go"], ["on"])]
+        outputs = [undeclared(name) for name in ("on", "next", "half")]
+        body = helper.make_graph(nodes, "body", carried, outputs)
+        loop = models.node("Loop", ["n", "", "s"], ["y", "z"], body=body)
+        inputs = [tensor("n", models.INT64, []), tensor("s", models.FLOAT, [4])]
+        feed = {"n": np.array(0), "s": np.ones(4, np.float32)}
+    else:
+        nodes[0] = models.node("Add", ["state", "slice"], ["next"])
+        outputs = [undeclared("next"), undeclared("half")]
+        body = helper.make_graph(nodes, "body", [undeclared("state"), undeclared("slice")], outputs)
+        loop = models.node("Scan", ["s", "x"], ["y", "z"], body=body, num_scan_inputs=1)
+        inputs = [tensor("s", models.FLOAT, [4]), tensor("x", models.FLOAT, [None, 4])]
+        feed = {"s": np.ones(4, np.float32), "x": np.ones((0, 4), np.float32)}
+    results = [tensor("y", models.FLOAT, [4]), tensor("z", TensorProto.FLOAT16, None)]
+    y, z = onrush.Session(models.model([loop], inputs, results), device=device)(**feed)
+    np.testing.assert_array_equal(y, np.ones(4))
+    assert z.dtype == np.float16 and z.shape == (0, 4)

@@ -54,17 +54,37 @@ class Body {
   const onnx::Graph& graph() const { return scope_.graph(); }
 
   std::vector<Value> run(RunState& state, std::span<const Value> inputs) {
-    Environment inner(&outer_);
-    for (const auto& initializer : graph().initializers)
-      inner.set_constant(initializer.name, initializer.tensor);
-    for (size_t i = 0; i < inputs.size(); ++i) inner.set(graph().inputs[i].name, inputs[i]);
+    Environment inner = environment(inputs);
     scope_.run(state, inner, {});
     std::vector<Value> outputs;
     for (const auto& output : graph().outputs) outputs.push_back(value_of(inner, output.name));
     return outputs;
   }
 
+  // What a scan output is if nothing was run: no elements, of the type that is declared or that the
+  // output would have for the inputs.
+  Tensor none(size_t output, std::span<const Value> inputs) const {
+    const onnx::ValueInfo& declared = graph().outputs[output];
+    Shape shape = {0};
+    if (declared.type.element != DType::undefined) {
+      if (declared.type.shape)
+        for (const auto& dim : *declared.type.shape) shape.push_back(dim.value.value_or(0));
+      return Tensor(declared.type.element, shape);
+    }
+    const TensorType type = scope_.type_of(environment(inputs), declared.name);
+    for (Dim dim : type.shape) shape.push_back(dim.is_unknown() ? 0 : dim.value());
+    return Tensor(type.dtype, shape);
+  }
+
  private:
+  Environment environment(std::span<const Value> inputs) const {
+    Environment inner(&outer_);
+    for (const auto& initializer : graph().initializers)
+      inner.set_constant(initializer.name, initializer.tensor);
+    for (size_t i = 0; i < inputs.size(); ++i) inner.set(graph().inputs[i].name, inputs[i]);
+    return inner;
+  }
+
   Scope& scope_;
   const Environment& outer_;
 };
@@ -89,11 +109,16 @@ SliceGeometry geometry(const Tensor& tensor, int axis) {
   return g;
 }
 
+// Zeros if there is no slice.
 Tensor slice_at(const Tensor& tensor, int axis, int64_t index) {
   Shape shape = tensor.shape();
   shape.erase(shape.begin() + axis);
   Tensor result(tensor.dtype(), shape);
   const SliceGeometry g = geometry(tensor, axis);
+  if (g.extent == 0) {
+    std::memset(result.data(), 0, result.bytes());
+    return result;
+  }
   const auto* from = static_cast<const char*>(tensor.data());
   auto* to = static_cast<char*>(result.data());
   for (int64_t i = 0; i < g.outer; ++i)
@@ -102,14 +127,8 @@ Tensor slice_at(const Tensor& tensor, int axis, int64_t index) {
   return result;
 }
 
-Tensor stack(const std::vector<Value>& parts, int axis, bool reverse,
-             const onnx::ValueInfo& declared) {
-  if (parts.empty()) {
-    Shape shape = {0};
-    if (declared.type.shape)
-      for (const auto& dim : *declared.type.shape) shape.push_back(dim.value.value_or(0));
-    return Tensor(declared.type.element, shape);
-  }
+// REQUIRES a part.
+Tensor stack(const std::vector<Value>& parts, int axis, bool reverse) {
   const Tensor& first = parts[0].tensor();
   Shape shape = first.shape();
   shape.insert(shape.begin() + axis, static_cast<int64_t>(parts.size()));
@@ -171,8 +190,11 @@ void run_onnx_loop(ScopeShared& shared, const onnx::Node& node, RunState& state,
   }
   std::vector<Value> results = std::move(carried);
   const size_t first_scan = results.size() + 1;
+  std::vector<Value> inputs = {scalar_i64(0), scalar_bool(true)};
+  inputs.insert(inputs.end(), results.begin(), results.end());
   for (size_t i = 0; i < scans; ++i)
-    results.push_back(stack(scanned[i], 0, false, body.graph().outputs[first_scan + i]));
+    results.push_back(scanned[i].empty() ? body.none(first_scan + i, inputs)
+                                         : stack(scanned[i], 0, false));
   set_outputs(node, std::move(results), environment);
 }
 
@@ -189,7 +211,7 @@ std::vector<Value> scan_once(Body& body, const onnx::Node& node, RunState& state
   input_axes.resize(scanned_inputs), input_directions.resize(scanned_inputs);
   output_axes.resize(scans), output_directions.resize(scans);
   std::vector<std::vector<Value>> stacked(scans);
-  for (int64_t trip = 0; trip < trips; ++trip) {
+  const auto step_at = [&](int64_t trip) {
     std::vector<Value> step(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(states));
     for (size_t i = 0; i < scanned_inputs; ++i) {
       const Tensor& whole = inputs[states + i].tensor();
@@ -198,15 +220,22 @@ std::vector<Value> scan_once(Body& body, const onnx::Node& node, RunState& state
       step.push_back(slice_at(whole, normalised(input_axes[i], whole.rank()),
                               input_directions[i] ? extent - 1 - trip : trip));
     }
-    std::vector<Value> outputs = body.run(state, step);
+    return step;
+  };
+  for (int64_t trip = 0; trip < trips; ++trip) {
+    std::vector<Value> outputs = body.run(state, step_at(trip));
     for (size_t i = 0; i < states; ++i) inputs[i] = outputs[i];
     for (size_t i = 0; i < scans; ++i) stacked[i].push_back(outputs[states + i]);
   }
   std::vector<Value> results(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(states));
   for (size_t i = 0; i < scans; ++i) {
-    const int rank = stacked[i].empty() ? 1 : stacked[i][0].tensor().rank() + 1;
-    results.push_back(stack(stacked[i], normalised(output_axes[i], rank), output_directions[i] != 0,
-                            body.graph().outputs[states + i]));
+    if (stacked[i].empty()) {
+      results.push_back(body.none(states + i, step_at(0)));
+      continue;
+    }
+    const int rank = stacked[i][0].tensor().rank() + 1;
+    results.push_back(
+        stack(stacked[i], normalised(output_axes[i], rank), output_directions[i] != 0));
   }
   return results;
 }
@@ -235,6 +264,7 @@ void run_scan(ScopeShared& shared, const onnx::Node& node, RunState& state,
                        environment);
   }
   const int64_t batch = inputs.back().tensor().shape()[0];
+  if (batch == 0) fail(ErrorCode::unsupported, "a batch of 0 sequences");
   std::vector<std::vector<Value>> by_output;
   for (int64_t b = 0; b < batch; ++b) {
     std::vector<Value> one;
@@ -249,8 +279,7 @@ void run_scan(ScopeShared& shared, const onnx::Node& node, RunState& state,
     for (size_t i = 0; i < results.size(); ++i) by_output[i].push_back(results[i]);
   }
   std::vector<Value> results;
-  for (size_t i = 0; i < by_output.size(); ++i)
-    results.push_back(stack(by_output[i], 0, false, body.graph().outputs[i]));
+  for (size_t i = 0; i < by_output.size(); ++i) results.push_back(stack(by_output[i], 0, false));
   set_outputs(node, std::move(results), environment);
 }
 

@@ -250,6 +250,15 @@ LoweredSegment Scope::lower_at(const Position& position, const Environment& envi
   return lower({shared_.model, position.nodes, outputs_}, readable);
 }
 
+TensorType Scope::type_of(const Environment& environment, const std::string& output) const {
+  const LoweredSegment segment = lower_at(*start_, environment);
+  for (const auto& [name, skeleton] : segment.results)
+    if (name == output && skeleton.kind == Skeleton::Kind::tensor)
+      return segment.graph.type(segment.graph.outputs[static_cast<size_t>(skeleton.output)].node);
+  fail(ErrorCode::unsupported, "the type of '{}' is neither declared nor known before it runs",
+       output);
+}
+
 Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Environment& environment,
                                 std::shared_ptr<const Binding>& binding) {
   const std::lock_guard lock(position.mutex);

@@ -74,6 +74,10 @@ class Scope {
   // Runs the graph; on return the environment holds its outputs (and more).
   void run(RunState& state, Environment& environment, const Presets& presets);
 
+  // The type that an output will have for the environment's values, with sizes as far as they are
+  // known without running anything. Throws Error{unsupported} if not even the rest is.
+  TensorType type_of(const Environment& environment, const std::string& output) const;
+
   // Plans compiled so far, in the order of execution.
   std::vector<const CompiledSegment*> plans() const;
   const onnx::Graph& graph() const { return graph_; }
