@@ -178,23 +178,31 @@ def test_dlpack():
     assert np.shares_memory(shared, x)
 
 
-def test_dlpack_of_another_device():
-    class Elsewhere:
-        """A capsule says that its elements lie on a device of type 8."""
+class OnDevice:
+    """An array whose capsule says that it lies on a device of another type."""
 
-        def __dlpack__(self, **kwargs):
-            capsule = np.ones(3, np.float32).__dlpack__()
-            pointer = ctypes.pythonapi.PyCapsule_GetPointer
-            pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-            address = pointer(capsule, b"dltensor")  # of a DLTensor: data, then the device
-            ctypes.c_int32.from_address(address + 8).value = 8
-            return capsule
+    def __init__(self, array, device):
+        self.array, self.device = array, device
 
-        def __dlpack_device__(self):
-            return (8, 0)
+    def __dlpack__(self, **kwargs):
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        address = pointer(capsule, b"dltensor")  # of a DLTensor: data, then the device
+        ctypes.c_int32.from_address(address + 8).value = self.device
+        return capsule
 
+    def __dlpack_device__(self):
+        return (self.device, 0)
+
+
+def test_dlpack_of_other_devices():
+    x = np.arange(3, dtype=np.float32)
+    session = onrush.Session(models.identity(FLOAT, [3]))
+    for readable in (3, 13):  # pinned and managed memory
+        np.testing.assert_array_equal(session(x=OnDevice(x, readable))[0], x)
     with pytest.raises(onrush.Error, match="input 'x': .*device of DLPack's type 8"):
-        onrush.Session(models.identity(FLOAT, [3]))(x=Elsewhere())
+        session(x=OnDevice(x, 8))
 
 
 def test_inputs_are_not_copied():
