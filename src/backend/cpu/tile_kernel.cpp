@@ -12,6 +12,7 @@ namespace onrush::cpu {
 namespace {
 
 constexpr int kNoAxis = -2;
+constexpr int64_t kMuchToReduce = 64 * 1024, kLeastColumns = 64;  // elements
 constexpr int64_t kMaxRowInOneTile = 8192;  // longer rows are reduced in chunks
 
 int64_t scalar_bits(Compute type, double f, int64_t i) {
@@ -239,12 +240,15 @@ void Binder::choose_tile(bool driven) {
   const int64_t limit = o.column_reduces ? kMaxRowInOneTile : kTileElements;
   o.cols = o.column_extent <= limit ? o.column_extent : kTileElements;
   o.cols = std::max<int64_t>(1, o.cols);
+  int64_t reduced = o.column_reduces ? o.column_extent : 1;
+  for (int axis : o.reduce_axes) reduced *= o.axes.extent[static_cast<size_t>(axis)];
+  // Columns of long sums are divided among threads if nothing else is.
+  if (o.total_rows == 1 && !o.column_reduces && reduced * o.cols >= kMuchToReduce)
+    o.cols = std::min(o.cols, std::max(kLeastColumns, (o.cols / 4 + 15) / 16 * 16));
   o.rows = std::clamp<int64_t>(kTileElements / o.cols, 1, std::max<int64_t>(1, o.total_rows));
   o.one_pass = o.reduce_axes.empty() && (!o.column_reduces || o.cols >= o.column_extent);
   const int64_t column_blocks = o.column_reduces ? 1 : (o.column_extent + o.cols - 1) / o.cols;
   o.tiles = (o.total_rows + o.rows - 1) / o.rows * column_blocks;
-  int64_t reduced = o.column_reduces ? o.column_extent : 1;
-  for (int axis : o.reduce_axes) reduced *= o.axes.extent[static_cast<size_t>(axis)];
   const int64_t work = std::max<int64_t>(1, o.rows * o.cols * std::max<int64_t>(1, reduced) /
                                                 (o.column_reduces ? o.cols : 1) *
                                                 static_cast<int64_t>(loops_.body.size() + 1));

@@ -76,6 +76,10 @@ class TileRun {
   void accumulate(int value);
   void finish_reduction(int value);
   void store(const TileStore& store);
+  // Whether a pass that computes these values reads memory side by side and sums it up, no more;
+  // then accumulate_in_place does all `count` steps along a reduce axis without a copy.
+  bool sums_memory(const std::vector<int>& values) const;
+  void accumulate_in_place(const std::vector<int>& values, int axis, int64_t count);
 
  private:
   using Kind = TileValue::Kind;
@@ -475,6 +479,30 @@ void TileRun::accumulate(int id) {
   });
 }
 
+bool TileRun::sums_memory(const std::vector<int>& values) const {
+  if (k_.column_reduces || place_.rows != 1 || values.size() != 2) return false;
+  const TileValue &from = value(values[0]), &sum = value(values[1]);
+  if (from.kind != Kind::load || sum.kind != Kind::reduce || sum.a != values[0]) return false;
+  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
+  const ReduceKind kind = k_.reduces[static_cast<size_t>(sum.detail)].kind;
+  return load.plain && load.dynamic.empty() && load.bounds.empty() && from.spread == Spread::full &&
+         column_stride(load.address) == 1 && kind != ReduceKind::argmax &&
+         kind != ReduceKind::argmin;
+}
+
+void TileRun::accumulate_in_place(const std::vector<int>& values, int axis, int64_t count) {
+  const TileValue &from = value(values[0]), &sum = value(values[1]);
+  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
+  const auto size = static_cast<int64_t>(size_of(from.compute));
+  const auto* data = static_cast<const char*>(place_.buffers[load.buffer]) +
+                     evaluate(load.address, {0, 1, place_.first}) * size;
+  const int64_t step = load.address.stride[static_cast<size_t>(axis)] * size;
+  const auto accumulate =
+      accumulate_kernel(k_.reduces[static_cast<size_t>(sum.detail)].kind, from.compute);
+  for (int64_t i = 0; i < count; ++i, data += step)
+    accumulate(at(values[1]), data, static_cast<size_t>(place_.cols));
+}
+
 void TileRun::store(const TileStore& store) {
   const auto size = static_cast<int64_t>(size_of(value(store.value).compute));
   const char* from = at(store.value);
@@ -532,7 +560,8 @@ class TileLoop {
   void* const* buffers_;
 };
 
-// Calls body for every chunk of columns at every index of the other reduce axes.
+// Calls body for every chunk of columns at every index of the other reduce axes. The body may do
+// several steps along the last of these at once; it says how many.
 template <class F>
 void TileLoop::for_each_reduced(TileRun& run, F body) const {
   const int64_t chunks = k_.column_reduces ? (k_.column_extent + k_.cols - 1) / k_.cols : 1;
@@ -540,17 +569,18 @@ void TileLoop::for_each_reduced(TileRun& run, F body) const {
   for (int axis : k_.reduce_axes) total *= k_.axes.extent[static_cast<size_t>(axis)];
   for (int axis : k_.reduce_axes) run.base[static_cast<size_t>(axis)] = 0;
   int64_t chunk = 0;
-  for (int64_t i = 0; i < total; ++i) {
+  for (int64_t i = 0, steps = 1; i < total; i += steps) {
     if (k_.column_reduces) {
       run.base[static_cast<size_t>(k_.column)] = chunk * k_.cols;
       run.set_cols(std::min(k_.cols, k_.column_extent - chunk * k_.cols));
     }
-    body();
+    body(steps = 1);
     if (++chunk < chunks) continue;
     chunk = 0;
     for (size_t a = k_.reduce_axes.size(); a-- > 0;) {
       int64_t& index = run.base[static_cast<size_t>(k_.reduce_axes[a])];
-      if (++index < k_.axes.extent[static_cast<size_t>(k_.reduce_axes[a])]) break;
+      index += a + 1 == k_.reduce_axes.size() ? steps : 1;
+      if (index < k_.axes.extent[static_cast<size_t>(k_.reduce_axes[a])]) break;
       index = 0;
     }
   }
@@ -569,7 +599,13 @@ void TileLoop::run_passes(TileRun& run) const {
     if (pass == k_.passes && inner.empty() &&
         std::none_of(k_.stores.begin(), k_.stores.end(), [](auto& s) { return s.inner; }))
       break;
-    for_each_reduced(run, [&] {
+    const bool sums_memory = run.sums_memory(inner);
+    for_each_reduced(run, [&](int64_t& along_last) {
+      if (sums_memory && !k_.reduce_axes.empty()) {
+        const int last = k_.reduce_axes.back();
+        along_last = k_.axes.extent[static_cast<size_t>(last)];
+        return run.accumulate_in_place(inner, last, along_last);
+      }
       for (int v : inner) is_reduce(v) ? run.accumulate(v) : run.execute(v);
       if (pass == k_.passes)
         for (const TileStore& store : k_.stores)
