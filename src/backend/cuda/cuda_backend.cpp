@@ -1,5 +1,7 @@
 #include "backend/cuda/cuda_backend.h"
 
+#include <fmt/format.h>
+
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
 #include "backend/cuda/plan_text.h"
