@@ -76,9 +76,10 @@ void MappedFile::release(std::span<const std::byte> bytes) {
   if (bytes.data() + bytes.size() > mapping->second) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t begin = (address + page - 1) / page * page;
-  const uintptr_t end = (address + bytes.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const uintptr_t begin = (address + page - 1) / page * page - address;  // within the bytes
+  const uintptr_t end = (address + bytes.size()) / page * page - address;
+  if (begin < end && end <= bytes.size())
+    ::madvise(const_cast<std::byte*>(bytes.data() + begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace onrush

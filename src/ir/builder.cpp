@@ -39,6 +39,17 @@ bool contains(const Axes& axes, int axis) {
 
 bool is_integral(DType dtype) { return is_integer(dtype) || dtype == DType::boolean; }
 
+// What two extents become when the shorter is repeated; nothing if they do not fit.
+std::optional<Dim> broadcast_extent(Dim x, Dim y) {
+  const auto is_one = [](Dim d) { return d.is_constant() && d.value() == 1; };
+  if (same(x, y) || is_one(y)) return x;
+  if (is_one(x)) return y;
+  if (x.value() == y.value() && decide(equal(x, y), "broadcasting")) return x.is_constant() ? x : y;
+  if (x.value() == 1 && decide(equal(x, 1), "broadcasting")) return y;
+  if (y.value() == 1 && decide(equal(y, 1), "broadcasting")) return x;
+  return std::nullopt;
+}
+
 }  // namespace
 
 Dims broadcast_shapes(const Dims& a, const Dims& b) {
@@ -47,15 +58,11 @@ Dims broadcast_shapes(const Dims& a, const Dims& b) {
   for (size_t i = 0; i < rank; ++i) {
     const Dim x = i + a.size() < rank ? Dim(1) : a[i + a.size() - rank];
     const Dim y = i + b.size() < rank ? Dim(1) : b[i + b.size() - rank];
-    if (same(x, y) || (y.is_constant() && y.value() == 1)) result[i] = x;
-    else if (x.is_constant() && x.value() == 1) result[i] = y;
-    else if (x.value() == y.value() && decide(equal(x, y), "broadcasting"))
-      result[i] = x.is_constant() ? x : y;
-    else if (x.value() == 1 && decide(equal(x, 1), "broadcasting")) result[i] = y;
-    else if (y.value() == 1 && decide(equal(y, 1), "broadcasting")) result[i] = x;
-    else
+    const std::optional<Dim> extent = broadcast_extent(x, y);
+    if (!extent)
       fail(ErrorCode::invalid_model, "shapes {} and {} cannot be broadcast together",
            to_string(std::span<const Dim>(a)), to_string(std::span<const Dim>(b)));
+    result[i] = *extent;
   }
   return result;
 }

@@ -611,9 +611,10 @@ class FloatArithmetic {
     const size_t begin = next_;
     while (next_ < steps_.size() && !is_rounding(steps_[next_].kind)) ++next_;
     if (next_ < steps_.size()) ++next_;
+    const std::span<const FloatStep> steps = steps_.subspan(begin, next_ - begin);
     value_ = DimFactory::atom(context_, {.kind = AtomKind::floating,
                                          .a = value_,
-                                         .steps = {steps_.begin() + begin, steps_.begin() + next_},
+                                         .steps = {steps.begin(), steps.end()},
                                          .single = single_});
   }
 

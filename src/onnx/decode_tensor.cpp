@@ -109,7 +109,7 @@ bool is_clean(DType dtype, std::span<const std::byte> bytes) {
 // Copies of weights of this size would count. They are views even where they lie unaligned in the
 // file: who reads elements of large constants (loads of kernels, load_f64 and load_i64) does so in
 // a way that needs no alignment.
-constexpr size_t kLargeWeight = 256 * 1024;
+constexpr size_t kLargeWeight = size_t{256} * 1024;
 
 // A view of `bytes` where they have an owner and are fit to be used as they lie, else a copy.
 Tensor from_raw(DType dtype, Shape shape, const Bytes& bytes) {
