@@ -160,7 +160,7 @@ BenchResult measure_one(const BenchCommand& command, const MeasuredModel& model,
   }
   try {
     result.memory = result.warm.worker->call({{"call", "memory"}}, options.timeout_s);
-  } catch (const std::runtime_error& error) {  // or interrupted; what was measured stays
+  } catch (const std::exception& error) {  // or interrupted; what was measured stays
     result.warm.failure = error.what();
     return result;
   }

@@ -1,18 +1,15 @@
 // onrush compare: Onrush and its peers on one model, in turns.
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <optional>
 
 #include "base/check.h"
 #include "cli/commands.h"
+#include "cli/debug_accuracy.h"
 #include "cli/progress.h"
 #include "engines/accuracy.h"
 #include "engines/peers.h"
 #include "measure/verdict.h"
-#include "npy/npy.h"
-#include "onnx/decode.h"
-#include "onnx/encode.h"
 #include "runtime/session_impl.h"
 
 namespace onrush::cli {
@@ -203,52 +200,28 @@ measure::Json details(const std::vector<Contestant>& contestants) {
   return {{"verdicts", verdicts}, {"rounds_ms", rounds}};
 }
 
-// Finds where Onrush and the other engine part. Gives a sentence.
-std::string debug_accuracy(const CompareCommand& command, const MeasuredModel& model,
-                           const InputFile& inputs, Contestant& own, Contestant& expected,
-                           const engines::ContestOptions& options,
-                           const engines::ShowProgress& show) {
-  if (expected.name.starts_with("pytorch"))
-    fail(ErrorCode::invalid_argument,
-         "--debug-accuracy needs an engine that runs ONNX models: choose one with --against");
+// What --debug-accuracy finds, or why it does not: the report is not to be lost for it.
+std::string debug(const CompareCommand& command, const MeasuredModel& model,
+                  const InputFile& inputs, std::vector<Contestant>& contestants,
+                  const engines::ContestOptions& options) {
+  Contestant* expected = find_expected(contestants, command.against);
+  if (!contestants[0].loaded || !expected)
+    return "--debug-accuracy: there are no two engines that ran the model.";
+  Progress progress;
+  const engines::Interrupts interrupts;
+  try {
+    return debug_accuracy(command.debug_folder, command.tolerance, model, inputs, contestants[0],
+                          *expected, options, [&](std::string_view text) { progress.show(text); });
+  } catch (const std::exception& error) {
+    return fmt::format("--debug-accuracy: {}.", error.what());
+  }
+}
+
+void make_folder(const std::string& folder) {
   std::error_code error;
-  std::filesystem::create_directories(command.debug_folder, error);
+  std::filesystem::create_directories(folder, error);
   if (error)
-    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", command.debug_folder,
-         error.message());
-  engines::NamedTensors tensors;
-  const NpzFile file(inputs.path);
-  for (const Argument& input : model.inputs)
-    tensors.emplace_back(input.name, file.read(input.name, input.dtype));
-  const auto runner = [&](Contestant& contestant) -> engines::RunModel {
-    return [&](const onnx::Model& part, const engines::NamedTensors& values) {
-      return engines::run_other_model(contestant, part, values, options);
-    };
-  };
-  const auto culprit = engines::bisect(onnx::load(model.path), tensors, runner(own),
-                                       runner(expected), command.tolerance, show);
-  if (!culprit)
-    return fmt::format(
-        "{} and {} agree in all values of the model (to {:g} of the largest element).", own.name,
-        expected.name, command.tolerance);
-  const std::string model_path = command.debug_folder + "/model.onnx";
-  const std::string inputs_path = command.debug_folder + "/inputs.npz";
-  if (!(std::ofstream(model_path, std::ios::binary) << onnx::encode(culprit->model)))
-    fail(ErrorCode::invalid_argument, "cannot write {}", model_path);
-  write_npz(inputs_path, culprit->inputs);
-  const auto shown = [](const engines::Difference& d) {
-    if (!d.mismatch.empty()) return d.mismatch;
-    if (!d.first_nan.empty()) return "NaN at " + d.first_nan;
-    return fmt::format("by {:.2g} ({:.2g} of the largest element)", d.absolute, d.relative);
-  };
-  const size_t nodes = culprit->model.graph.nodes.size();
-  std::string text =
-      fmt::format("{} and {} first part at {}, in '{}': {}. ", own.name, expected.name,
-                  culprit->node, culprit->value, shown(culprit->in_model));
-  if (nodes > 1)
-    text += fmt::format("The node alone does not show it; the last {} nodes do. ", nodes);
-  return text +
-         fmt::format("{} and {} show it: {}.", model_path, inputs_path, shown(culprit->in_part));
+    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", folder, error.message());
 }
 
 double processor_seconds(const std::vector<Contestant>& contestants) {
@@ -262,6 +235,7 @@ double processor_seconds(const std::vector<Contestant>& contestants) {
 
 void compare(const CompareCommand& command) {
   command.files.check();
+  if (!command.debug_folder.empty()) make_folder(command.debug_folder);
   Setting setting = command.setting;
   if (setting.placement.empty())
     setting.placement = cuda_ordinal(setting.device) ? "device" : "host";
@@ -271,6 +245,11 @@ void compare(const CompareCommand& command) {
   const std::optional<measure::Gpu> gpu = find_gpu(setting.device, folder.path(""));
   std::vector<Contestant> contestants =
       make_contestants(command, setting, model, inputs, folder.path(""));
+  if (!command.against.empty() && std::ranges::none_of(contestants, [&](const Contestant& c) {
+        return c.name == command.against;
+      }))
+    throw UsageError(
+        fmt::format("--against '{}' is not among the engines compared", command.against));
   engines::ContestOptions options;
   options.rounds = command.rounds;
   options.timeout_s = command.timeout_s;
@@ -304,14 +283,8 @@ void compare(const CompareCommand& command) {
   report.tables = {latency_table(contestants), start_table(contestants, gpu.has_value())};
   if (const Contestant* expected = find_expected(contestants, command.against))
     report.tables.push_back(accuracy_table(contestants, *expected));
-  if (!command.debug_folder.empty() && contestants[0].loaded) {
-    Progress progress;
-    const engines::Interrupts interrupts;
-    if (Contestant* expected = find_expected(contestants, command.against))
-      report.remarks.push_back(debug_accuracy(command, model, inputs, contestants[0], *expected,
-                                              options,
-                                              [&](std::string_view text) { progress.show(text); }));
-  }
+  if (!command.debug_folder.empty())
+    report.remarks.push_back(debug(command, model, inputs, contestants, options));
   report.details = details(contestants);
   fmt::print("{}", measure::text(report));
   command.files.write(report);

@@ -89,6 +89,8 @@ class Bisection {
   std::optional<Culprit> find() {
     std::optional<Compared> first = first_of_all_values();
     if (!first) first = first_of_cut_models();
+    if (compared_ == 0)
+      fail(ErrorCode::unsupported, "the engines can give no value of the model as an output");
     if (!first) return std::nullopt;
     return smallest_part(*first);
   }
@@ -164,6 +166,7 @@ class Bisection {
     std::vector<Compared> result;
     for (size_t i = 0; i < values.size(); ++i)
       result.push_back({values[i], difference(own[i], expected[i], values[i]), expected[i]});
+    compared_ += result.size();
     return result;
   }
 
@@ -268,6 +271,7 @@ class Bisection {
   std::map<std::string, size_t> producer_;
   std::map<std::string, onnx::Type> types_;
   std::vector<std::string> values_;  // in topological order
+  size_t compared_ = 0;              // in all models so far
 };
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace onrush::engines {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-// Runs a model on an engine: its outputs in order. Throws what the engine fails with.
+// Runs a model on an engine: its outputs in order. Throws a std::runtime_error where the engine
+// fails; anything else that it throws ends the search.
 using RunModel =
     std::function<std::vector<Tensor>(const onnx::Model& model, const NamedTensors& inputs)>;
 
@@ -35,7 +36,8 @@ bool parts(const Difference& difference, double tolerance);
 
 // None if no value of the model differs by more than `tolerance`. All values are made outputs
 // first; where that hides a difference, as one that comes from fusing operators, models that end at
-// one value are tried in turn. `show` gets a line on each step.
+// one value are tried in turn. `show` gets a line on each step. Throws Error{unsupported} if the
+// engines can give no value of the model as an output.
 std::optional<Culprit> bisect(const onnx::Model& model, const NamedTensors& inputs,
                               const RunModel& own, const RunModel& expected, double tolerance,
                               const std::function<void(std::string_view)>& show);

@@ -2,6 +2,7 @@
 //   {"call": "load", ...}        {"ok": {...}} or {"error": "why"}
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -19,9 +20,9 @@ struct WorkerError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The user asked to stop, see Interrupts.
-struct Interrupted : std::runtime_error {
-  Interrupted() : std::runtime_error("interrupted") {}
+// The user asked to stop, see Interrupts. Not a runtime_error, which would be an engine's failure.
+struct Interrupted : std::exception {
+  const char* what() const noexcept override { return "interrupted"; }
 };
 
 // While one lives, Ctrl-C sets a flag in place of ending the process; a second one ends it.

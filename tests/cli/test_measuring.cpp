@@ -94,11 +94,27 @@ TEST_F(Measuring, compare_takes_other_precisions_of_onrush) {
   EXPECT_TRUE(found["details"]["verdicts"]["onrush:fp32"].contains("low"));
 }
 
+TEST_F(Measuring, debug_accuracy_tells_when_there_is_nothing_to_find) {
+  const Json same = report(
+      {"compare", model_, "--with", "onrush:fp32", "--debug-accuracy", folder_.path("part")});
+  EXPECT_EQ(same["remarks"].back(),
+            "onrush and onrush:fp32 agree in all values of the model (to 0.001 of the largest "
+            "element).");
+  const Json alone = report({"compare", model_, "--with", "openvino", "--python", "/no/python",
+                             "--debug-accuracy", folder_.path("part")});
+  EXPECT_EQ(alone["remarks"].back(),
+            "--debug-accuracy: there are no two engines that ran the model.");
+}
+
 TEST_F(Measuring, compare_says_what_is_wrong) {
   expect_failure(1, {"compare", model_, "--with", "tensorrt"},
                  {"there is no engine 'tensorrt'", "openvino:bf16"});
   expect_failure(1, {"compare", model_, "--with", "onrush:fast"}, {"onrush:fast"});
   expect_failure(1, {"compare", model_, "--markdown", "/no/such/folder/b.md"}, {"cannot write"});
+  expect_failure(2, {"compare", model_, "--with", "onrush:fp32", "--against", "openvino"},
+                 {"--against 'openvino'"});
+  expect_failure(1, {"compare", model_, "--debug-accuracy", model_ + "/folder"},
+                 {"cannot make folder"});
   const Result none = onrush({"compare", model_, "--device", "cuda:63", "--python", "/no/python"});
   EXPECT_EQ(none.exit_code, 1);
   expect_text(none.out, "why not");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "engines/bisect.h"
+#include "engines/worker.h"
 #include "onnx/builders.h"
 #include <onrush/session.h>
 
@@ -97,6 +98,18 @@ TEST_F(Bisect, engines_that_fail_on_some_values_are_no_obstacle) {
                               fails_on_a, 1e-3, [](std::string_view) {});
   ASSERT_TRUE(culprit);
   EXPECT_EQ(culprit->node, "bad (Neg)");
+}
+
+TEST_F(Bisect, engines_that_fail_on_all_values_agree_in_nothing) {
+  const RunModel fails = [](const onnx::Model&, const NamedTensors&) -> std::vector<Tensor> {
+    throw std::runtime_error("no");
+  };
+  EXPECT_THROW(bisect(model_, inputs_, run, fails, 1e-3, [](std::string_view) {}), Error);
+  const RunModel interrupted = [](const onnx::Model&, const NamedTensors&) -> std::vector<Tensor> {
+    throw Interrupted();
+  };
+  EXPECT_THROW(bisect(model_, inputs_, run, interrupted, 1e-3, [](std::string_view) {}),
+               Interrupted);
 }
 
 TEST_F(Bisect, values_of_subgraphs_are_followed) {
