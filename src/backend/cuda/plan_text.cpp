@@ -1,5 +1,6 @@
 #include "backend/cuda/plan_text.h"
 
+#include <fmt/format.h>
 #include <set>
 
 #include "plan/placement.h"
