@@ -17,9 +17,10 @@ struct ProfiledStep {
   // On a GPU also "copy": of inputs and outputs; "launch": the host hands kernels to the driver;
   // "wait": the host waits for the device, which is idle or not yet heard of.
   std::string kind;
-  std::string name;                // its primitives, as in "dot+add+max"
-  std::vector<std::string> nodes;  // the ONNX nodes that it computes
-  std::string apart = {};          // why it is not part of a kernel before it
+  std::string name;                       // its primitives, as in "dot+add+max"
+  std::vector<std::string> nodes;         // the ONNX nodes that it computes
+  std::vector<std::string> inlined = {};  // nodes that it computes for itself, as others may too
+  std::string apart = {};                 // why it is not part of a kernel before it
 
   // At the sizes of the run. All 0 for "graph" and "compile".
   int64_t bytes_read = 0;  // each element that is needed counts once

@@ -63,3 +63,104 @@ def test_page_in_a_browser(page, dark):
     assert "Add" in report["detail"] and "bound by" in report["detail"]
     assert report["sorted"] == "descending"
     assert report["background"] == ("rgb(22, 24, 28)" if dark else "rgb(255, 255, 255)")
+
+
+# --- planted reasons why onnxruntime is slower, or faster
+
+
+def explained(folder, graph, *arguments, initializers=()):
+    """What is said of a graph in comparison with onnxruntime."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    graph.initializer.extend(initializers)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)])
+    model.ir_version = 10
+    onnx.save(model, folder / "model.onnx")
+    done = subprocess.run(
+        [sys.executable, "-m", "onrush", "explain", folder / "model.onnx", "--no-options",
+         "--threads", "1", "--runs", "20", "--cache-folder", folder / "cache",
+         "--why-slower-than", "onnxruntime", "--python", sys.executable,
+         "--json", folder / "explained.json", *arguments],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "explained.json").read_text()), done.stdout
+
+
+def floats(*shape):
+    import numpy as np
+    import onnx
+
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return onnx.numpy_helper.from_array(values, "w")
+
+
+def graph_of(nodes, shape):
+    from onnx import TensorProto, helper
+
+    return helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+
+
+def chain(operators):
+    """Nodes one after the other, from x to y: (operator, further inputs, attributes)."""
+    from onnx import helper
+
+    nodes, at = [], "x"
+    for i, (operator, inputs, attributes) in enumerate(operators):
+        to = "y" if i + 1 == len(operators) else f"t{i}"
+        nodes.append(helper.make_node(operator, [at, *inputs], [to], name=f"n{i}", **attributes))
+        at = to
+    return nodes
+
+
+def test_launches_are_the_cause(tmp_path):
+    # Products of few numbers: neither engine can make one kernel of two.
+    graph = graph_of(chain([("MatMul", ["w"], {})] * 200), [2, 8])
+    found, text = explained(tmp_path, graph, initializers=[floats(8, 8)])
+    assert found["why"]["verdict"] == "faster"
+    assert found["why"]["causes"][0]["cause"] == "starting kernels", text
+
+
+def test_fusion_is_the_cause(tmp_path):
+    operators = [("Sin", [], {}), ("Abs", [], {}), ("Sqrt", [], {}), ("Neg", [], {})] * 10
+    found, text = explained(tmp_path, graph_of(chain(operators), [1, 200000]))
+    assert len(found["why"]["regions"]) == 1 and len(found["steps"]) == 1, text
+    # How long nothing runs between 40 kernels depends on what else the machine does.
+    causes = [c for c in found["why"]["causes"] if c["cause"] != "starting kernels"]
+    assert causes[0]["cause"] == "fusion" and causes[0]["peer_us"] > 2 * causes[0]["own_us"], text
+    assert "40 kernels" in causes[0]["words"] and "10 Sin" in causes[0]["words"]
+
+
+def test_layout_is_the_cause(tmp_path):
+    # onnxruntime convolves in a blocked layout, and negates in the plain one.
+    graph = graph_of(chain([("Conv", ["w"], {"group": 32}), ("Neg", [], {})] * 6), [1, 32, 160, 160])
+    found, text = explained(tmp_path, graph, initializers=[floats(32, 1, 1, 1)])
+    gains = {c["cause"]: c["peer_us"] - c["own_us"] for c in found["why"]["causes"]}
+    gains.pop("starting kernels", None)  # depends on what else the machine does
+    assert max(gains, key=gains.get) == "layout", text
+
+
+def test_nan_is_named_first(tmp_path):
+    operators = [("Abs", [], {}), ("Neg", [], {}), ("Log", [], {}), ("Exp", [], {})]
+    found, text = explained(tmp_path, graph_of(chain(operators), [1, 64]))
+    assert "'n2' (Log)" in found["nan"] and "'y'" in found["nan"]
+    assert text.index("holds NaN") < text.index("why: ")
+
+
+def test_a_missing_peer_costs_the_comparison_only(tmp_path):
+    found, text = explained(tmp_path, graph_of(chain([("Abs", [], {})]), [1, 64]),
+                            "--python", "/nowhere/python")  # fmt: skip
+    assert "why" in found  # the first interpreter given has it
+    done = subprocess.run(
+        [sys.executable, "-m", "onrush", "explain", tmp_path / "model.onnx", "--no-options",
+         "--runs", "5", "--cache-folder", tmp_path / "cache", "--why-slower-than", "onnxruntime",
+         "--python", "/nowhere/python"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "No comparison: onnxruntime" in done.stdout and "/nowhere/python" in done.stdout
+    assert "kernels" in done.stdout

@@ -81,6 +81,9 @@ struct ExplainCommand {
   bool alternatives = true;       // try other options, too
   std::string json, html, trace;  // files to write; empty: none
   std::string svg;                // a folder for the figures; empty: none
+  std::string peer;               // to compare with; empty: none
+  std::string torch;              // see CompareCommand
+  std::vector<std::string> python;
 };
 void explain(const ExplainCommand& command);
 

@@ -6,10 +6,13 @@
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "cli/measuring.h"
 #include "cli/progress.h"
+#include "engines/peers.h"
 #include "explain/explanation.h"
 #include "explain/figures.h"
 #include "explain/page.h"
+#include "explain/peer_run.h"
 #include "explain/summary.h"
 
 namespace onrush::cli {
@@ -31,28 +34,61 @@ void write_figures(const std::string& folder, const explain::Explanation& explan
     write(fmt::format("{}/{}.svg", folder, name), figure.file());
 }
 
-}  // namespace
+void compare_with_peer(const ExplainCommand& command, const Session& session, const Inputs& inputs,
+                       Progress& progress, explain::Explanation& explanation) {
+  const engines::TemporaryFolder folder;
+  const MeasuredModel model(command.model);
+  const InputFile file(model, command.inputs, folder.path("inputs.npz"));
+  const Setting setting{.device = command.session.device,
+                        .placement = "host",
+                        .precision = explain::precision_name(command.session),
+                        .threads = command.session.threads};
+  explain::PeerRequest request;
+  request.name = command.peer;
+  request.pythons = engines::python_interpreters(command.python);
+  request.load = load_request(model, file, setting);
+  if (!command.torch.empty()) request.load["torch"] = command.torch;
+  request.folder = folder.path("");
+  request.progress = [&](const std::string& text) { progress.show(text); };
+  try {
+    explanation.peer = std::make_shared<const explain::PeerRun>(
+        explain::run_peer(request, session, inputs.values));
+  } catch (const engines::WorkerError& error) {
+    explanation.peer_failure = command.peer + " " + error.what();
+  }
+}
 
-void explain(const ExplainCommand& command) {
-  const InputChoices choices = parse(command.inputs);
-  Progress progress;
+explain::Explanation make_explanation(const ExplainCommand& command, Progress& progress) {
   explain::ExplainOptions options;
   options.model = command.model;
   options.session = command.session;
   options.record.runs = command.runs;
   options.record.progress = [&](const std::string& text) { progress.show(text); };
   options.alternatives = command.alternatives;
-  Inputs inputs;
-  const auto explanation = [&] {
-    try {
-      return explain::explain(options, [&](const Session& session) {
-        inputs = make_inputs(session.inputs(), choices);
-        return inputs.values;
-      });
-    } catch (const Error& error) {
-      throw explain(error, inputs);
-    }
-  }();
+  progress.show("loading " + command.model);
+  const measure::Stopwatch load;
+  const Session session = Session::load(command.model, command.session);
+  const double load_ms = load.milliseconds();
+  const Inputs inputs = make_inputs(session.inputs(), parse(command.inputs));
+  try {
+    explain::Explanation explanation = explain::explain(options, session, inputs.values);
+    explanation.load_ms = load_ms;
+    if (!command.peer.empty()) compare_with_peer(command, session, inputs, progress, explanation);
+    return explanation;
+  } catch (const Error& error) {
+    throw explain(error, inputs);
+  }
+}
+
+}  // namespace
+
+void explain(const ExplainCommand& command) {
+  if (!command.peer.empty() && engines::peer_names(command.peer).size() != 1)
+    throw UsageError(fmt::format("--why-slower-than takes one engine, not '{}'", command.peer));
+  if (!command.peer.empty() && command.session.device != "cpu")
+    throw UsageError("--why-slower-than compares on the CPU only so far");
+  Progress progress;
+  const explain::Explanation explanation = make_explanation(command, progress);
   progress.clear();
   fmt::print("{}", measure::text(summary(explanation, static_cast<size_t>(command.rows))));
   if (!command.json.empty())

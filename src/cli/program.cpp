@@ -178,6 +178,20 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
   return command;
 }
 
+void add_torch(CLI::App& command, std::string& torch) {
+  command
+      .add_option("--torch", torch,
+                  "The model for PyTorch: module:callable, which makes or is an nn.Module, or a "
+                  "file that torch.export.save wrote (default: what onnx2torch makes of MODEL)")
+      ->type_name("module:callable|FILE.pt2");
+}
+
+void add_python(CLI::App& command, std::vector<std::string>& python) {
+  add_repeatable(command, "--python", python, "PATH",
+                 "The Python interpreter that has the peers; may be given several times (default: "
+                 "$ONRUSH_PYTHON, an activated environment, python3)");
+}
+
 CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
   CLI::App& command = *app.add_subcommand(
       "compare", "Measure Onrush beside its peers, in turns, and compare what they compute");
@@ -193,14 +207,8 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
       ->type_name("LIST")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command
-      .add_option("--torch", compare.torch,
-                  "The model for PyTorch: module:callable, which makes or is an nn.Module, or a "
-                  "file that torch.export.save wrote (default: what onnx2torch makes of MODEL)")
-      ->type_name("module:callable|FILE.pt2");
-  add_repeatable(command, "--python", compare.python, "PATH",
-                 "The Python interpreter that has the peers; may be given several times (default: "
-                 "$ONRUSH_PYTHON, an activated environment, python3)");
+  add_torch(command, compare.torch);
+  add_python(command, compare.python);
   command
       .add_option("--against", compare.against,
                   "Compare outputs with those of this engine (default: onnxruntime, else the first "
@@ -281,6 +289,13 @@ CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
       ->type_name("FILE");
   command.add_option("--trace", explain.trace, "Write a trace for Perfetto or Chrome's tracing")
       ->type_name("FILE");
+  command
+      .add_option("--why-slower-than", explain.peer,
+                  "Compare with onnxruntime[:tuned] or pytorch[:channels_last] on the CPU, and say "
+                  "what makes the difference, whichever is the faster")
+      ->type_name("ENGINE");
+  add_torch(command, explain.torch);
+  add_python(command, explain.python);
   command.add_option("--svg", explain.svg, "Write each figure to DIR/NAME.svg")->type_name("DIR");
   return command;
 }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "explain/alternatives.h"
+#include "explain/first_nan.h"
 #include "measure/process.h"
 #include "runtime/session_impl.h"
 
@@ -76,12 +77,20 @@ std::vector<StepFigures> steps_of(const Timeline& timeline, const Roofs& roofs,
   std::map<const ProfiledStep*, size_t> position;
   for (const TimelineEvent& event : timeline.events) {
     const auto [found, fresh] = position.try_emplace(event.step.get(), steps.size());
-    if (fresh) steps.push_back({event.step, 0, 0, {}, shares_of(*event.step, nodes)});
+    if (fresh) steps.push_back({event.step});
     StepFigures& figures = steps[found->second];
     ++figures.calls;
     figures.time_us += event.part_us;
   }
+  std::map<std::string, int> users;  // steps that know the node
+  for (const StepFigures& figures : steps)
+    for (const auto* names : {&figures.step->nodes, &figures.step->inlined})
+      for (const std::string& node : *names) ++users[node];
   for (StepFigures& figures : steps) {
+    figures.nodes = figures.step->nodes;
+    for (const std::string& node : figures.step->inlined)
+      if (users[node] == 1) figures.nodes.push_back(node);
+    figures.shares = shares_of(*figures.step, figures.nodes, nodes);
     const auto kernels = static_cast<size_t>(figures.step->kernels);
     figures.calls = (figures.calls + kernels - 1) / kernels;
     figures.speed =
@@ -93,9 +102,8 @@ std::vector<StepFigures> steps_of(const Timeline& timeline, const Roofs& roofs,
 std::vector<NodeFigures> by_node(const std::vector<StepFigures>& steps) {
   std::map<std::string, double> times;
   for (const StepFigures& figures : steps) {
-    const ProfiledStep& step = *figures.step;
-    for (size_t i = 0; i < step.nodes.size(); ++i)
-      times[step.nodes[i]] += figures.shares[i] * figures.time_us;
+    for (size_t i = 0; i < figures.nodes.size(); ++i)
+      times[figures.nodes[i]] += figures.shares[i] * figures.time_us;
   }
   std::vector<NodeFigures> nodes;
   for (const auto& [name, time] : times) nodes.push_back({name, time});
@@ -105,11 +113,12 @@ std::vector<NodeFigures> by_node(const std::vector<StepFigures>& steps) {
 
 }  // namespace
 
-std::vector<double> shares_of(const ProfiledStep& step, const ModelNodes& nodes) {
+std::vector<double> shares_of(const ProfiledStep& step, const std::vector<std::string>& nodes,
+                              const ModelNodes& known) {
   std::vector<Work> work;
-  for (const std::string& node : step.nodes) {
-    const auto found = nodes.find(node);
-    work.push_back(found == nodes.end() ? Work::elementwise : work_of(found->second.op));
+  for (const std::string& node : nodes) {
+    const auto found = known.find(node);
+    work.push_back(found == known.end() ? Work::elementwise : work_of(found->second.op));
   }
   const auto count = [&](Work kind) { return static_cast<double>(std::ranges::count(work, kind)); };
   const double multiplying = count(Work::products), others = count(Work::elementwise);
@@ -134,35 +143,28 @@ ModelNodes nodes_of(const Session& session) {
   return nodes;
 }
 
-Explanation explain(const ExplainOptions& options,
-                    const std::function<NamedValues(const Session&)>& make_inputs) {
-  const auto tell = [&](const std::string& text) {
-    if (options.record.progress) options.record.progress(text);
-  };
+Explanation explain(const ExplainOptions& options, const Session& session,
+                    const NamedValues& inputs) {
   Explanation result;
   result.model = options.model;
   result.options = options.session;
   result.device = device_name(options.session);
-  tell("loading " + options.model);
-  const measure::Stopwatch load;
-  const Session session = Session::load(options.model, options.session);
-  result.load_ms = load.milliseconds();
-  const NamedValues inputs = make_inputs(session);
-  tell("compiling and first run");
-  const measure::Stopwatch first;
-  session.run(inputs);
-  result.first_ms = first.milliseconds();
+  if (options.record.progress) options.record.progress("compiling and first run");
   std::vector<Value> results;
   const auto run = [&](RunProfile* profile) {
     RunOptions run_options;
     run_options.profile = profile;
     session.run(inputs, {}, run_options, results);
   };
+  const measure::Stopwatch first;
+  run(nullptr);
+  result.first_ms = first.milliseconds();
   result.timeline = record(run, options.record);
   result.roofs = roofs(options.session, options.record.progress);
   result.model_nodes = nodes_of(session);
   result.steps = steps_of(result.timeline, result.roofs, result.model_nodes);
   result.nodes = by_node(result.steps);
+  result.nan = first_nan(session, inputs);
   if (options.alternatives) result.alternatives = compare_alternatives(options, session, inputs);
   return result;
 }

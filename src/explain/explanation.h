@@ -28,12 +28,15 @@ struct StepFigures {
   size_t calls = 0;
   double time_us = 0;  // of all calls, as parts of the run (see TimelineEvent)
   Speed speed;
-  std::vector<double> shares;  // of its time, by step->nodes; together 1
+  // The ONNX nodes that it computes: step->nodes, and what is inlined nowhere else.
+  std::vector<std::string> nodes;
+  std::vector<double> shares;  // of its time, by node; together 1
 };
 
-// How a step's arithmetic is shared out among its nodes: products among those that multiply, the
-// rest among the others, and nothing to those that only move elements.
-std::vector<double> shares_of(const ProfiledStep& step, const ModelNodes& nodes);
+// How a step's arithmetic is shared out among nodes: products among those that multiply, the rest
+// among the others, and nothing to those that only move elements.
+std::vector<double> shares_of(const ProfiledStep& step, const std::vector<std::string>& nodes,
+                              const ModelNodes& known);
 
 struct NodeFigures {
   std::string name;
@@ -49,6 +52,8 @@ struct Alternative {
   double difference = 0;           // the largest of the outputs, as a part of the largest element
 };
 
+struct PeerRun;  // causes.h
+
 struct Explanation {
   std::string model;
   SessionOptions options;
@@ -59,7 +64,10 @@ struct Explanation {
   std::vector<StepFigures> steps;  // in order of execution
   std::vector<NodeFigures> nodes;  // slowest first
   std::vector<Alternative> alternatives;
-  double load_ms = 0, first_ms = 0;  // of the session and of its first run
+  double load_ms = 0, first_ms = 0;     // of the session and of its first run
+  std::string nan;                      // see first_nan()
+  std::shared_ptr<const PeerRun> peer;  // null: none was asked for, or it failed
+  std::string peer_failure;             // why it did
 
   // Of the run that nothing watches, what no part accounts for; negative where watching slowed the
   // run down.
@@ -72,8 +80,8 @@ struct ExplainOptions {
   RecordOptions record;
   bool alternatives = true;
 };
-// `make_inputs` is asked once the session is there. Throws what sessions throw.
-Explanation explain(const ExplainOptions& options,
-                    const std::function<NamedValues(const Session&)>& make_inputs);
+// Throws what sessions throw.
+Explanation explain(const ExplainOptions& options, const Session& session,
+                    const NamedValues& inputs);
 
 }  // namespace onrush::explain

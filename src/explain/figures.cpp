@@ -8,6 +8,7 @@
 
 #include "explain/summary.h"
 #include "explain/treemap.h"
+#include "explain/why.h"
 #include "measure/report.h"
 
 namespace onrush::explain {
@@ -37,8 +38,8 @@ std::string kind_of(const ProfiledStep& step) {
 std::string title_of(const StepFigures& figures) {
   const ProfiledStep& step = *figures.step;
   std::string nodes;
-  for (size_t i = 0; i < std::min<size_t>(step.nodes.size(), 4); ++i)
-    nodes += (i ? ", " : "") + step.nodes[i];
+  for (size_t i = 0; i < std::min<size_t>(figures.nodes.size(), 4); ++i)
+    nodes += (i ? ", " : "") + figures.nodes[i];
   return fmt::format("{} {}: {}; {}", step.kind, step.name, time_text(figures.time_us), nodes);
 }
 
@@ -242,10 +243,10 @@ Svg operators_figure(const Explanation& explanation) {
   std::map<std::string, double> most;
   for (size_t i = 0; i < explanation.steps.size(); ++i) {
     const StepFigures& figures = explanation.steps[i];
-    for (size_t k = 0; k < figures.step->nodes.size(); ++k) {
+    for (size_t k = 0; k < figures.nodes.size(); ++k) {
       const double time = figures.shares[k] * figures.time_us;
-      double& best = most[figures.step->nodes[k]];
-      if (time >= best) best = time, step_of[figures.step->nodes[k]] = i;
+      double& best = most[figures.nodes[k]];
+      if (time >= best) best = time, step_of[figures.nodes[k]] = i;
     }
   }
   std::vector<double> sizes;
@@ -350,9 +351,13 @@ Svg options_figure(const Explanation& explanation) {
 }
 
 std::vector<std::pair<std::string, Svg>> figures_of(const Explanation& explanation) {
-  std::vector<std::pair<std::string, Svg>> figures = {{"parts", parts_figure(explanation)},
-                                                      {"timeline", timeline_figure(explanation)},
-                                                      {"operators", operators_figure(explanation)}};
+  std::vector<std::pair<std::string, Svg>> figures;
+  if (explanation.peer) figures.emplace_back("why", causes_figure(explanation, *explanation.peer));
+  for (auto& figure :
+       std::vector<std::pair<std::string, Svg>>{{"parts", parts_figure(explanation)},
+                                                {"timeline", timeline_figure(explanation)},
+                                                {"operators", operators_figure(explanation)}})
+    figures.push_back(std::move(figure));
   if (!explanation.roofs.bandwidth.empty())
     figures.emplace_back("roofline", roofline_figure(explanation));
   if (!explanation.alternatives.empty())

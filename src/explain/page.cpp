@@ -69,7 +69,8 @@ struct Section {
 };
 
 std::vector<Section> sections() {
-  return {{"parts", "Where the time goes", ""},
+  return {{"why", "Side by side", "Times by cause of the difference; they add up to the runs'."},
+          {"parts", "Where the time goes", ""},
           {"timeline", "Timeline and scratch memory",
            "Each box is a step; its colour and hatching say the kind of kernel."},
           {"operators", "ONNX operators",

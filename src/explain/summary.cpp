@@ -6,6 +6,8 @@
 #include <numeric>
 #include <set>
 
+#include "explain/why.h"
+
 namespace onrush::explain {
 namespace {
 
@@ -17,24 +19,13 @@ using measure::Table;
 Cell milliseconds(double us) { return number(us / 1000); }
 Cell percent(double share) { return {share, fmt::format("{:.1f}", 100 * share)}; }
 
-std::string precision_name(const SessionOptions& options) {
-  switch (options.precision) {
-    case Precision::standard: return options.device.starts_with("cuda") ? "tf32" : "fp32";
-    case Precision::fp32: return "fp32";
-    case Precision::tf32: return "tf32";
-    case Precision::fp16: return "fp16";
-    case Precision::bf16: return "bf16";
-  }
-  return {};
-}
-
 std::string op_of(const Explanation& explanation, const std::string& node) {
   const auto found = explanation.model_nodes.find(node);
   return found == explanation.model_nodes.end() ? "" : found->second.op;
 }
 
 // "Conv+Relu" of the nodes' operators, each kind once, in the order of the nodes.
-std::string operators_of(const Explanation& explanation, const ProfiledStep& step) {
+std::string operators_of(const Explanation& explanation, const StepFigures& step) {
   std::vector<std::string> ops;
   for (const std::string& node : step.nodes)
     if (const std::string op = op_of(explanation, node);
@@ -47,16 +38,15 @@ std::string operators_of(const Explanation& explanation, const ProfiledStep& ste
 }
 
 std::string nodes_text(const StepFigures& figures) {
-  const ProfiledStep& step = *figures.step;
   constexpr size_t kLongest = 40;
-  if (step.nodes.empty()) return "";
+  if (figures.nodes.empty()) return "";
   // The node that most of the arithmetic is for.
   size_t main = 0;
-  for (size_t i = 1; i < step.nodes.size(); ++i)
+  for (size_t i = 1; i < figures.nodes.size(); ++i)
     if (figures.shares[i] > figures.shares[main]) main = i;
-  std::string text = step.nodes[main];
+  std::string text = figures.nodes[main];
   if (text.size() > kLongest) text = "..." + text.substr(text.size() - kLongest);
-  if (step.nodes.size() > 1) text += fmt::format(" and {} more", step.nodes.size() - 1);
+  if (figures.nodes.size() > 1) text += fmt::format(" and {} more", figures.nodes.size() - 1);
   return text;
 }
 
@@ -103,7 +93,7 @@ Table steps_table(const Explanation& explanation, size_t rows) {
         {milliseconds(figures.time_us), percent(figures.time_us / explanation.timeline.wall_us),
          share_of_roof(speed.bytes_per_second, speed.memory_share, speed.bytes_per_second > 0),
          share_of_roof(speed.flops_per_second, speed.arithmetic_share, speed.flops_per_second > 0),
-         std::string(name(speed.bound)), step.kind + calls, operators_of(explanation, step),
+         std::string(name(speed.bound)), step.kind + calls, operators_of(explanation, figures),
          nodes_text(figures)});
   }
   if (order.size() > rows)
@@ -227,21 +217,26 @@ std::string roofs_text(const Roofs& roofs) {
 }
 
 std::string fusion_text(const Explanation& explanation) {
-  std::set<std::string> computed;
+  std::set<std::string> computed, inlined;
   size_t kernels = 0, fused = 0;
   for (const StepFigures& figures : explanation.steps) {
-    computed.insert(figures.step->nodes.begin(), figures.step->nodes.end());
+    computed.insert(figures.nodes.begin(), figures.nodes.end());
+    inlined.insert(figures.step->inlined.begin(), figures.step->inlined.end());
     kernels += is_kernel(*figures.step);
-    fused += is_kernel(*figures.step) && figures.step->nodes.size() > 1;
+    fused += is_kernel(*figures.step) && figures.nodes.size() > 1;
   }
-  const size_t all = explanation.model_nodes.size();
-  const size_t here = std::ranges::count_if(
-      computed, [&](const std::string& n) { return explanation.model_nodes.contains(n); });
+  const auto in_file = [&](const std::string& node) {
+    return explanation.model_nodes.contains(node);
+  };
+  const auto all = static_cast<ptrdiff_t>(explanation.model_nodes.size());
+  const auto here = std::ranges::count_if(computed, in_file);
+  const auto inside = std::ranges::count_if(
+      inlined, [&](const std::string& n) { return in_file(n) && !computed.contains(n); });
   return fmt::format(
       "{} ONNX nodes: {} are computed in {} steps ({} kernels, {} of which do several nodes' "
-      "work); "
-      "{} cost nothing in a run: known before it, or movement that became addresses.",
-      all, here, explanation.steps.size(), kernels, fused, all - here);
+      "work), "
+      "{} inside whatever reads them; {} cost nothing in a run: they are known before it.",
+      all, here, explanation.steps.size(), kernels, fused, inside, all - here - inside);
 }
 
 const char* what_is(std::string_view kind) {
@@ -251,6 +246,17 @@ const char* what_is(std::string_view kind) {
 }
 
 }  // namespace
+
+std::string precision_name(const SessionOptions& options) {
+  switch (options.precision) {
+    case Precision::standard: return options.device.starts_with("cuda") ? "tf32" : "fp32";
+    case Precision::fp32: return "fp32";
+    case Precision::tf32: return "tf32";
+    case Precision::fp16: return "fp16";
+    case Precision::bf16: return "bf16";
+  }
+  return {};
+}
 
 std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps) {
   std::vector<size_t> order(steps.size());
@@ -294,11 +300,18 @@ measure::Report summary(const Explanation& explanation, size_t rows) {
         fmt::format("{} ms ({} to {} in 80 % of {} runs)", milliseconds(timeline.wall_us).shown,
                     milliseconds(timeline.fast_us).shown, milliseconds(timeline.slow_us).shown,
                     timeline.runs + timeline.others)}}};
-  report.tables = {parts_table(explanation), steps_table(explanation, rows),
-                   operators_table(explanation, rows), nodes_table(explanation, rows),
-                   fusion_table(explanation)};
+  if (!explanation.nan.empty()) report.facts.emplace_back("warning", explanation.nan);
+  if (explanation.peer)
+    report.tables = {causes_table(explanation, *explanation.peer),
+                     regions_table(explanation, *explanation.peer, rows)};
+  for (Table& table : std::vector<Table>{parts_table(explanation), steps_table(explanation, rows),
+                                         operators_table(explanation, rows),
+                                         nodes_table(explanation, rows), fusion_table(explanation)})
+    report.tables.push_back(std::move(table));
   if (!explanation.alternatives.empty()) report.tables.push_back(alternatives_table(explanation));
-  report.remarks = {fusion_text(explanation)};
+  if (!explanation.peer_failure.empty())
+    report.remarks.push_back("No comparison: " + explanation.peer_failure);
+  report.remarks.push_back(fusion_text(explanation));
   if (const std::string text = roofs_text(explanation.roofs); !text.empty())
     report.remarks.push_back(text);
   if (timeline.device_clock == "events")
@@ -349,9 +362,10 @@ Json to_json(const Explanation& explanation) {
     steps.push_back({{"kind", step.kind},
                      {"name", step.name},
                      {"category", category(step)},
-                     {"operators", operators_of(explanation, step)},
-                     {"nodes", step.nodes},
+                     {"operators", operators_of(explanation, figures)},
+                     {"nodes", figures.nodes},
                      {"shares", figures.shares},
+                     {"inlined", step.inlined},
                      {"apart", step.apart},
                      {"calls", figures.calls},
                      {"us", figures.time_us},
@@ -381,6 +395,9 @@ Json to_json(const Explanation& explanation) {
     nodes.push_back(
         {{"name", node.name}, {"op", known.op}, {"us", node.time_us}, {"source", known.source}});
   }
+  if (!explanation.nan.empty()) result["nan"] = explanation.nan;
+  if (explanation.peer) result["why"] = to_json(explanation, *explanation.peer);
+  if (!explanation.peer_failure.empty()) result["peer_failure"] = explanation.peer_failure;
   Json& options = result["options"] = Json::array();
   for (const Alternative& other : explanation.alternatives) {
     Json row = {{"option", other.name}};

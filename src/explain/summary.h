@@ -6,6 +6,9 @@
 
 namespace onrush::explain {
 
+// As --precision spells it; what `standard` means on the device.
+std::string precision_name(const SessionOptions& options);
+
 struct Part {
   std::string name;
   double time_us = 0;

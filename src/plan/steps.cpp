@@ -1,7 +1,9 @@
 #include "plan/steps.h"
 
+#include <algorithm>
 #include <atomic>
 #include <random>
+#include <set>
 
 #include "base/check.h"
 #include "codegen/emit.h"
@@ -35,21 +37,41 @@ std::string primitives(const Graph& graph, const Group& group) {
   return fmt::format("{}+...", fmt::join(names.begin(), names.begin() + kMost, "+"));
 }
 
-std::shared_ptr<const ProfiledStep> profiled_step(const Graph& graph, const Group& group) {
+std::vector<std::string> names_of(const Graph& graph, const Origins& origins) {
+  std::vector<std::string> names;
+  for (uint32_t origin : origins) names.push_back((*graph.origin_names)[origin]);
+  return names;
+}
+
+// Of what is computed inside the group and every other user.
+Origins inlined_origins(const Schedule& schedule, const Group& group) {
   Origins origins;
-  for (NodeId member : group.members) merge(origins, graph[member].origins);
-  ProfiledStep step{std::string(name(group.kind)),
-                    primitives(graph, group),
-                    {},
-                    to_string(group.apart, group.unfit)};
-  for (uint32_t origin : origins) step.nodes.push_back((*graph.origin_names)[origin]);
+  std::set<NodeId> seen;
+  const auto visit = [&](auto&& self, NodeId id) -> void {
+    for (NodeId operand : schedule.graph[id].inputs) {
+      if (schedule.home[operand.index] >= 0 || !seen.insert(operand).second) continue;
+      merge(origins, schedule.graph[operand].origins);
+      self(self, operand);
+    }
+  };
+  for (NodeId member : group.members) visit(visit, member);
+  return origins;
+}
+
+std::shared_ptr<const ProfiledStep> profiled_step(const Schedule& schedule, const Group& group) {
+  const Graph& graph = schedule.graph;
+  Origins own, inlined;
+  for (NodeId member : group.members) merge(own, graph[member].origins);
+  std::ranges::set_difference(inlined_origins(schedule, group), own, std::back_inserter(inlined));
+  ProfiledStep step{std::string(name(group.kind)), primitives(graph, group), names_of(graph, own),
+                    names_of(graph, inlined), to_string(group.apart, group.unfit)};
   return std::make_shared<const ProfiledStep>(std::move(step));
 }
 
 }  // namespace
 
 Step make_step(const Schedule& schedule, const Group& group) {
-  auto profiled = profiled_step(schedule.graph, group);
+  auto profiled = profiled_step(schedule, group);
   switch (group.kind) {
     case Group::Kind::host: return {&group, group.anchor, std::move(profiled)};
     case Group::Kind::contraction:

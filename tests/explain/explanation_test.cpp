@@ -52,13 +52,13 @@ TEST(Nodes, ShareAStepByTheirArithmetic) {
   ProfiledStep step = contraction(1, 90);
   step.flops = 100;
   step.nodes = {"flat", "mm", "relu", "add"};
-  const std::vector<double> shares = shares_of(step, nodes);
+  const std::vector<double> shares = shares_of(step, step.nodes, nodes);
   EXPECT_EQ(shares[0], 0);
   EXPECT_NEAR(shares[1], 0.9, 1e-12);
   EXPECT_NEAR(shares[2], 0.05, 1e-12);
   EXPECT_NEAR(shares[3], 0.05, 1e-12);
   step.nodes = {"flat"};
-  EXPECT_EQ(shares_of(step, nodes), std::vector<double>{1});
+  EXPECT_EQ(shares_of(step, step.nodes, nodes), std::vector<double>{1});
 }
 
 constexpr const char* kTrace =

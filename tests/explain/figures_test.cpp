@@ -23,13 +23,14 @@ Explanation explanation() {
   result.roofs.start_us = 0.1;
   for (const auto& [kind, node] :
        {std::pair("contraction", "mm"), std::pair("pointwise", "</script>")}) {
-    ProfiledStep step{kind, kind == std::string("contraction") ? "dot" : "max", {node}, "because"};
+    ProfiledStep step{
+        kind, kind == std::string("contraction") ? "dot" : "max", {node}, {}, "because"};
     step.bytes_read = 4000, step.bytes_written = 400, step.flops = 10000, step.scratch_bytes = 64;
     const auto shared = std::make_shared<const ProfiledStep>(step);
     const double time = result.steps.empty() ? 10 : 20;
     const double start = result.steps.empty() ? 1 : 12;
     result.timeline.events.push_back({shared, start, time, time});
-    result.steps.push_back({shared, 1, time, speed_of(step, time, result.roofs), {1}});
+    result.steps.push_back({shared, 1, time, speed_of(step, time, result.roofs), {node}, {1}});
     result.nodes.push_back({node, time});
   }
   result.timeline.before_us = result.timeline.between_us = result.timeline.after_us = 1;

@@ -101,11 +101,16 @@ std::vector<Step> CudaPlan::fused_steps() const {
                              f32_math(precision_)))
       continue;
     gone[found.scores] = gone[found.softmax] = true;
-    ProfiledStep profiled{"attention", "dot+softmax+dot", {}};
-    for (const size_t part : {found.scores, found.softmax, found.values})
-      for (const std::string& node : steps[part].profiled->nodes)
-        if (std::find(profiled.nodes.begin(), profiled.nodes.end(), node) == profiled.nodes.end())
-          profiled.nodes.push_back(node);
+    ProfiledStep profiled{
+        "attention", "dot+softmax+dot", {}, {}, steps[found.scores].profiled->apart};
+    const auto add = [](std::vector<std::string>& to, const std::vector<std::string>& names) {
+      for (const std::string& name : names)
+        if (std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
+    };
+    for (const size_t part : {found.scores, found.softmax, found.values}) {
+      add(profiled.nodes, steps[part].profiled->nodes);
+      add(profiled.inlined, steps[part].profiled->inlined);
+    }
     steps[found.values].profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
     steps[found.values].kernel = std::move(found.attention);
   }

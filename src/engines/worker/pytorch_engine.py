@@ -5,6 +5,7 @@ import os
 import sys
 
 import torch
+from profiled_runs import ProfiledRuns
 
 
 # Variants that are compared on GPUs.
@@ -127,6 +128,37 @@ class Engine:
         if self.on_gpu:
             torch.cuda.synchronize()
         return outputs
+
+    def profile(self, runs, folder):
+        """PyTorch's own profiler's operators of a run, of the later ones."""
+        if self.variants & {"graph", "compile"}:
+            raise RuntimeError(
+                "PyTorch's profiler sees no operators in a recorded graph or a compiled module: "
+                "compare with pytorch"
+            )
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+            for _ in range(runs):
+                with torch.profiler.record_function("onrush run"):
+                    self.run()
+        marks = [e for e in profiler.events() if e.name == "onrush run" and e.cpu_time_total]
+        marks = marks[runs // 2 :]
+        operators = ProfiledRuns([mark.cpu_time_total for mark in marks])
+        for run, mark in enumerate(marks):
+            for position, event in enumerate(self.operators(mark)):
+                operators.add((event.name, event.name, "", position), run, event.cpu_time_total)
+        return {"run_us": operators.run_us, "events": operators.events()}
+
+    @staticmethod
+    def operators(mark):
+        """The outermost operators below a mark, in order."""
+        found, open_events = [], list(reversed(mark.cpu_children))
+        while open_events:
+            event = open_events.pop()
+            if event.name.startswith("aten::"):
+                found.append(event)
+            else:
+                open_events.extend(reversed(event.cpu_children))
+        return found
 
     def to_numpy(self, outputs):
         return [

@@ -77,6 +77,9 @@ class Worker:
             times.append(now() - begin)
         return {"ns": times}
 
+    def profile(self, request):
+        return self.engine.profile(request["runs"], request["folder"])
+
 
 def describe(error):
     """One line that says what went wrong."""
