@@ -66,4 +66,4 @@ class OrtExternalInitializerInfo(_Absent):
 
 
 class OrtSyncStream(_Absent):
-    """the CPU has no streams"""
+    """give a stream of your own as CUDA's option user_compute_stream"""

@@ -154,7 +154,7 @@ class OrtEpDevice(NamedTuple):
         return gpu_memory(self.device.device_id)
 
     def create_sync_stream(self) -> None:
-        raise RuntimeError("Onrush has no streams to give away; see the option user_compute_stream")
+        raise RuntimeError("give a stream of your own as CUDA's option user_compute_stream")
 
 
 CPU_DEVICE = OrtEpDevice(

@@ -101,9 +101,10 @@ def preload_dlls(
 
 
 def print_debug_info() -> None:
-    """Print versions of Onrush, Python and numpy."""
+    """Print versions of Onrush, Python and numpy, and whether GPUs can be used."""
     import numpy
 
     print(f"onrush version: {_core.version}, with the interface of onnxruntime {ORT_VERSION}")
     print("platform:", platform.platform())
     print(f"python {platform.python_version()}, numpy {numpy.__version__}, module {_core.__file__}")
+    print("GPUs:", _core.why_no_cuda() or _core.cuda_device_count())
