@@ -45,7 +45,7 @@ def test_recognition_of_text():
 
 
 def test_decoding_with_a_growing_cache(tmp_path):
-    onnx = pytest.importorskip("onnx")  # noqa: F841: writes the graph
+    pytest.importorskip("onnx")  # writes the graph
     import decode_graph
 
     sizes = decode_graph.Sizes()
