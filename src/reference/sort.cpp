@@ -52,7 +52,9 @@ std::vector<Tensor> evaluate_sort(const Node& node, const Tensor& x, const SizeF
         }
       }
     }
-    return make_tensor(x.dtype(), shape, results);
+    Tensor tensor = allocate(x.dtype(), shape);
+    store<T>(results, tensor, 0, false);  // elements are moved, not rounded
+    return tensor;
   });
   return {sorted, indices};
 }
