@@ -1,0 +1,206 @@
+// The generated kernels, run on the host, compute what the evaluator does.
+#include <cmath>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <random>
+
+#include "../optimize/random_graph.h"
+#include "cuda/emulator.h"
+#include "fuse/fuse.h"
+#include "optimize/pipeline.h"
+
+namespace onrush::cuda {
+namespace {
+
+constexpr CudaTarget kAmpere{108, false, false};
+
+class Emulated : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Emulator::available()) GTEST_SKIP() << "skipped: no C++ compiler, or a sanitizer";
+  }
+};
+
+TEST_F(Emulated, RandomGraphs) {
+  constexpr unsigned kGraphs = 60;
+  std::vector<std::unique_ptr<CudaPlan>> plans;
+  std::vector<std::pair<const CudaPlan*, SizeTable>> runs;
+  const auto check = [&](unsigned seed, const Case::Compile& compile) {
+    SCOPED_TRACE(seed);
+    RandomGraph(seed).check(2 + static_cast<int>(seed % 12), compile);
+  };
+  // All kernels are one program: what is to be run is found out first.
+  for (unsigned seed = 0; seed < kGraphs; ++seed)
+    check(seed, [&](const Graph& graph) {
+      plans.push_back(std::make_unique<CudaPlan>(fuse(optimize(graph)), Precision::fp32, kAmpere));
+      return [&, plan = plans.back().get(), graph](std::span<const Tensor> inputs,
+                                                   const SizeTable& sizes) {
+        runs.emplace_back(plan, sizes);
+        return evaluate(graph, inputs, sizes);
+      };
+    });
+  const Emulator emulator(runs);
+  auto next = runs.begin();
+  for (unsigned seed = 0; seed < kGraphs && !HasFailure(); ++seed)
+    check(seed, [&](const Graph&) {
+      return [&](std::span<const Tensor> inputs, const SizeTable&) {
+        const auto& [plan, sizes] = *next++;
+        return emulator.run(*plan, inputs, sizes);
+      };
+    });
+  EXPECT_EQ(next, runs.end());
+}
+
+// Small integers, whose products and sums are exact in every precision.
+Tensor integers(Shape shape, unsigned seed) {
+  std::mt19937 random(seed);
+  Tensor tensor(DType::f32, std::move(shape));
+  for (float& value : tensor.as<float>()) value = static_cast<float>(random() % 5) - 2;
+  return tensor;
+}
+
+std::string name(Precision precision) {
+  switch (precision) {
+    case Precision::fp32: return "fp32";
+    case Precision::fp16: return "fp16";
+    case Precision::bf16: return "bf16";
+    default: return "tf32";
+  }
+}
+
+// Graphs whose inputs are integers, in several precisions; run together.
+class Products {
+ public:
+  // `inputs`: their shapes at one size, which the graph's only symbol stands for.
+  void add(std::string what, const Graph& graph, const std::vector<int64_t>& sizes,
+           const std::vector<Precision>& precisions,
+           const std::function<std::vector<Shape>(int64_t)>& inputs) {
+    for (const Precision precision : precisions) {
+      plans_.push_back(std::make_unique<CudaPlan>(fuse(optimize(graph)), precision, kAmpere));
+      for (const int64_t size : sizes)
+        cases_.push_back({fmt::format("{} in {}, size {}", what, name(precision), size), graph,
+                          plans_.back().get(), graph.shapes->evaluate(std::vector{size}),
+                          inputs(size)});
+    }
+  }
+
+  bool all_have_attention() const {
+    return std::ranges::all_of(plans_, [](const auto& plan) {
+      return std::ranges::any_of(plan->steps(), [](const CudaStep& step) {
+        return std::holds_alternative<Attention>(step.step.kernel);
+      });
+    });
+  }
+
+  // Expects results that differ by no more than `tolerance`.
+  void check(double tolerance) const {
+    std::vector<std::pair<const CudaPlan*, SizeTable>> runs;
+    for (const Product& c : cases_) runs.emplace_back(c.plan, c.sizes);
+    const Emulator emulator(runs);
+    for (const Product& c : cases_) {
+      SCOPED_TRACE(c.what);
+      std::vector<Tensor> inputs;
+      for (const Shape& shape : c.inputs)
+        inputs.push_back(integers(shape, static_cast<unsigned>(inputs.size())));
+      const std::vector<Tensor> expected = evaluate(c.graph, inputs, c.sizes),
+                                got = emulator.run(*c.plan, inputs, c.sizes);
+      for (size_t i = 0; i < got.size(); ++i) {
+        const std::span<float> a = got[i].as<float>(), b = expected[i].as<float>();
+        ASSERT_EQ(a.size(), b.size());
+        for (size_t j = 0; j < a.size(); ++j)
+          ASSERT_LE(std::abs(a[j] - b[j]), tolerance) << "element " << j << " of " << a.size();
+      }
+    }
+  }
+
+ private:
+  struct Product {
+    std::string what;
+    Graph graph;
+    const CudaPlan* plan;
+    SizeTable sizes;
+    std::vector<Shape> inputs;
+  };
+  std::vector<std::unique_ptr<CudaPlan>> plans_;
+  std::vector<Product> cases_;
+};
+
+const std::vector<Precision> kAll = {Precision::fp32, Precision::tf32, Precision::fp16,
+                                     Precision::bf16};
+
+Dim symbol(Builder& b, int64_t at_hand) {
+  return b.shapes().symbol("n", {SymbolSource::Kind::extent, 0, 0}, at_hand);
+}
+
+TEST_F(Emulated, MatrixProducts) {
+  Products products;
+  for (const int64_t k : {7, 72})
+    for (const int64_t n : {3, 72}) {
+      Builder b;
+      const Dim m = symbol(b, 37);
+      const NodeId x = b.input("x", {DType::f32, {m, k}}), y = b.input("y", {DType::f32, {k, n}});
+      const NodeId product = b.matmul(x, y), weights = b.matmul(x, b.constant(integers({k, n}, 9)));
+      b.output("product", b.add(product, weights));
+      b.output("transposed", b.dot(y, x, {{}, {}, {0}, {1}, DType::f32}));
+      products.add(fmt::format("{} x {}", k, n), b.finish(), {0, 1, 37}, kAll, [=](int64_t size) {
+        return std::vector<Shape>{{size, k}, {k, n}};
+      });
+    }
+  products.check(0);
+}
+
+TEST_F(Emulated, Convolutions) {
+  Products products;
+  struct Convolution {
+    int64_t channels, outputs, groups, kernel, stride, dilation, input_dilation;
+  };
+  for (const Convolution& c :
+       {Convolution{3, 8, 1, 3, 2, 1, 1}, Convolution{16, 24, 1, 3, 1, 2, 1},
+        Convolution{32, 16, 1, 1, 1, 1, 1}, Convolution{8, 8, 8, 3, 1, 1, 1},
+        Convolution{12, 6, 3, 2, 1, 1, 1}, Convolution{8, 8, 1, 3, 1, 1, 2}}) {
+    Builder b;
+    const Dim size = symbol(b, 9);
+    const NodeId x = b.input("x", {DType::f32, {2, size, 6, c.channels}});
+    const NodeId w =
+        b.constant(integers({c.outputs, c.kernel, c.kernel, c.channels / c.groups}, 9));
+    b.output("y", b.conv(x, w,
+                         {{c.stride, c.stride},
+                          {c.dilation, c.dilation},
+                          {c.input_dilation, c.input_dilation},
+                          {2, 1},
+                          {1, 2},
+                          c.groups,
+                          DType::f32}));
+    products.add(fmt::format("{} channels in {} groups", c.channels, c.groups), b.finish(), {3, 9},
+                 kAll, [=](int64_t n) {
+                   return std::vector<Shape>{{2, n, 6, c.channels}};
+                 });
+  }
+  products.check(0);
+}
+
+TEST_F(Emulated, Attention) {
+  Products products;
+  for (const int64_t depth : {16, 40}) {
+    Builder b;
+    const Dim length = symbol(b, 20);
+    const auto input = [&](const char* name) {
+      return b.input(name, {DType::f32, {3, length, depth}});
+    };
+    const NodeId q = input("q"), k = input("k"), v = input("v");
+    const NodeId scores =
+        b.mul(b.dot(q, k, {{0}, {0}, {2}, {2}, DType::f32}), b.scalar(DType::f32, 0.125));
+    const NodeId e = b.exp(b.sub(scores, b.reduce(ReduceKind::max, scores, {2})));
+    const NodeId weights = b.div(e, b.reduce(ReduceKind::sum, e, {2}));
+    b.output("y", b.dot(weights, v, {{0}, {0}, {2}, {1}, DType::f32}));
+    products.add(fmt::format("depth {}", depth), b.finish(), {1, 20, 77},
+                 {Precision::fp16, Precision::bf16}, [=](int64_t n) {
+                   return std::vector<Shape>{{3, n, depth}, {3, n, depth}, {3, n, depth}};
+                 });
+  }
+  EXPECT_TRUE(products.all_have_attention());
+  products.check(0.02);
+}
+
+}  // namespace
+}  // namespace onrush::cuda
