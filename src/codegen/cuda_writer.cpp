@@ -291,12 +291,14 @@ void Body::load_lanes(ValueId id, const LoadValue& v) {
   w_.line(fmt::format("{} {}[{}];", type_of(id), name_of(id), lanes_.count()));
   const std::string fill = literal(dtype, v.fill);
   if (!bounded && !is_sub_byte(dtype) && adjacent(v.address, v.dynamic)) {
-    std::string address = w_.affine(v.address);
-    for (const DynamicTerm& term : v.dynamic)
-      address += fmt::format(" + position({}, {}, error) * {}", element(term.value),
-                             w_.size(term.extent), w_.size(term.stride));
     const bool guarded = !v.bounds.empty() || lanes_.chunks > 1;
     std::string condition = w_.holds(v.bounds);
+    // Outside of the bounds an index means nothing.
+    const std::string where = v.bounds.empty() ? "" : fmt::format("!({}) ? 0 : ", condition);
+    std::string address = w_.affine(v.address);
+    for (const DynamicTerm& term : v.dynamic)
+      address += fmt::format(" + ({}position({}, {}, error)) * {}", where, element(term.value),
+                             w_.size(term.extent), w_.size(term.stride));
     std::string offset;
     if (lanes_.chunks > 1) {
       const Dim extent = loops_.axes[static_cast<size_t>(lanes_.axis)].extent;

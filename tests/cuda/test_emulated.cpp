@@ -22,7 +22,7 @@ class Emulated : public testing::Test {
 };
 
 TEST_F(Emulated, RandomGraphs) {
-  constexpr unsigned kGraphs = 60;
+  constexpr unsigned kGraphs = 120;
   std::vector<std::unique_ptr<CudaPlan>> plans;
   std::vector<std::pair<const CudaPlan*, SizeTable>> runs;
   const auto check = [&](unsigned seed, const Case::Compile& compile) {
