@@ -86,7 +86,8 @@ class OperandPrinter {
     const std::string members = print_members(w_, body_);
     w_.line(fmt::format(
         "enum {{ kCopied = {:d}, kAcross = {:d}, kAlongRows = {:d}, kWeights = {:d} }};",
-        fetch_ == Fetch::copied, fetch_ == Fetch::across, along_rows(), operand_.packed));
+        fetch_ == Fetch::copied, fetch_ == Fetch::across, along_rows(),
+        operand_.packed && fetch_ != Fetch::computed));
     print_column();
     if (fetch_ == Fetch::computed) print_computed();
     else print_copied();

@@ -134,7 +134,7 @@ Dim symbol(Builder& b, int64_t at_hand) {
 
 TEST_F(Emulated, MatrixProducts) {
   Products products;
-  for (const int64_t k : {7, 72})
+  for (const int64_t k : {1, 7, 72})
     for (const int64_t n : {3, 72}) {
       Builder b;
       const Dim m = symbol(b, 37);
