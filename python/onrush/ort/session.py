@@ -173,12 +173,12 @@ class Session:
         """
         if iobinding._session is not self._sess:
             raise ValueError("IOBinding must be used with the session that created it.")
-        cancel = None if run_options is None else _cancel_flag(run_options)
         try:
-            if run_options is None or run_options._waits:
-                iobinding._iobinding.run(cancel, self._profile)
+            if run_options is None:
+                iobinding._iobinding.run(None, self._profile)
             else:
-                iobinding._iobinding.run(cancel, self._profile, False)
+                cancel = _cancel_flag(run_options)
+                iobinding._iobinding.run(cancel, self._profile, run_options._waits)
         except Error as error:
             raise RuntimeError(f"Error in execution: {error}") from None
 
