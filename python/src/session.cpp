@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "onnx/decode.h"
 #include "ort_value.h"
+#include "runtime/precision.h"
 #include "values.h"
 #include <onrush/device_memory.h>
 
@@ -80,11 +81,7 @@ void replace_initializers(onnx::Graph& graph,
 }
 
 Precision precision(const std::string& name) {
-  if (name == "standard") return Precision::standard;
-  if (name == "fp32") return Precision::fp32;
-  if (name == "tf32") return Precision::tf32;
-  if (name == "fp16") return Precision::fp16;
-  if (name == "bf16") return Precision::bf16;
+  if (const auto found = precision_of(name)) return *found;
   fail(ErrorCode::invalid_argument,
        "unknown precision '{}': use \"standard\", \"fp32\", \"tf32\", \"fp16\" or \"bf16\"", name);
 }

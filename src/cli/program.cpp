@@ -6,6 +6,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "runtime/precision.h"
 
 namespace onrush::cli {
 namespace {
@@ -46,25 +47,34 @@ void add_model(CLI::App& command, std::string& model) {
 }
 
 void add_precision(CLI::App& command, Precision& precision, const std::string& description) {
-  const std::map<std::string, Precision> precisions = {{"fp32", Precision::fp32},
-                                                       {"tf32", Precision::tf32},
-                                                       {"fp16", Precision::fp16},
-                                                       {"bf16", Precision::bf16}};
+  std::map<std::string, Precision> precisions;
+  for (const auto& [name, value] : kPrecisions)
+    if (value != Precision::standard) precisions.emplace(name, value);
   command.add_option("--precision", precision, description)
       ->type_name("NAME")
       ->transform(quiet(CLI::CheckedTransformer(precisions)));
 }
 
-// How the model is run.
-void add_session(CLI::App& command, SessionOptions& session) {
-  command.add_option("--threads", session.threads, "Threads; 0 (default): one a processor")
+void add_device(CLI::App& command, std::string& device, const std::string& description) {
+  command.add_option("--device", device, description)->type_name("NAME")->check(check_device);
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "Threads; 0 (default): one a processor")
       ->type_name("N")
       ->check(quiet(CLI::Range(0, 4096)));
-  command
-      .add_option("--device", session.device,
-                  "cpu (default), cuda[:N], or reference, slow and exact")
-      ->type_name("NAME")
-      ->check(check_device);
+}
+
+void add_optimization(CLI::App& command, int& level) {
+  command.add_option("--opt", level, "0: no optimisation; 1 (default)")
+      ->type_name("0|1")
+      ->check(quiet(CLI::Range(0, 1)));
+}
+
+// How the model is run.
+void add_session(CLI::App& command, SessionOptions& session) {
+  add_threads(command, session.threads);
+  add_device(command, session.device, "cpu (default), cuda[:N], or reference, slow and exact");
   add_precision(command, session.precision,
                 "Of products of fp32 models: fp32 (default on the CPU), tf32 (default on a GPU), "
                 "fp16 (GPU only) or bf16");
@@ -72,9 +82,7 @@ void add_session(CLI::App& command, SessionOptions& session) {
       .add_option("--cache-folder", session.cache_folder,
                   "Where kernels compiled for a GPU are kept; see 'onrush cache'")
       ->type_name("DIR");
-  command.add_option("--opt", session.optimization_level, "0: no optimisation; 1 (default)")
-      ->type_name("0|1")
-      ->check(quiet(CLI::Range(0, 1)));
+  add_optimization(command, session.optimization_level);
   command
       .add_option("--memory-limit", session.memory_limit,
                   "Most memory for prepared weights and scratch, as in 512MB")
@@ -96,16 +104,6 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
   command.add_flag("--json", run.json, "Print times and peak memory only, as a JSON object");
   add_session(command, run.session);
   return command;
-}
-
-void add_device(CLI::App& command, std::string& device, const std::string& description) {
-  command.add_option("--device", device, description)->type_name("NAME")->check(check_device);
-}
-
-void add_threads(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "Threads; 0 (default): one a processor")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(0, 4096)));
 }
 
 void add_report_files(CLI::App& command, ReportFiles& files) {
@@ -259,9 +257,7 @@ CLI::App& add_plan(CLI::App& app, PlanCommand& plan, int& optimization_level) {
       ->type_name("NAME")
       ->check(
           quiet(CLI::IsMember(std::vector<std::string>(std::begin(kStages), std::end(kStages)))));
-  command.add_option("--opt", optimization_level, "0: no optimisation; 1 (default)")
-      ->type_name("0|1")
-      ->check(quiet(CLI::Range(0, 1)));
+  add_optimization(command, optimization_level);
   add_precision(command, plan.precision,
                 "Of products in kernels: fp32, tf32 (default), fp16 or bf16");
   command.add_flag("--run", plan.execute,

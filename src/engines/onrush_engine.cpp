@@ -9,16 +9,11 @@
 #include "engines/worker.h"
 #include "measure/process.h"
 #include "npy/npy.h"
+#include "runtime/precision.h"
 #include "runtime/session_impl.h"
 
 namespace onrush::engines {
 namespace {
-
-const std::map<std::string, Precision> kPrecisions = {{"standard", Precision::standard},
-                                                      {"fp32", Precision::fp32},
-                                                      {"tf32", Precision::tf32},
-                                                      {"fp16", Precision::fp16},
-                                                      {"bf16", Precision::bf16}};
 
 class OnrushEngine {
  public:
@@ -40,7 +35,7 @@ class OnrushEngine {
     SessionOptions options;
     options.device = request.at("device");
     options.threads = request.at("threads");
-    options.precision = kPrecisions.at(request.at("precision"));
+    options.precision = precision_of(request.at("precision").get<std::string>()).value();
     options.cache_folder = request.value("cache_folder", "");
     const measure::Stopwatch loading;
     session_.emplace(Session::load(request.at("model").get<std::string>(), options));

@@ -9,6 +9,7 @@
 #include "base/numeric.h"
 #include "measure/process.h"
 #include "measure/statistics.h"
+#include "runtime/precision.h"
 #include <onrush/error.h>
 
 namespace onrush::explain {
@@ -37,15 +38,11 @@ std::vector<Choice> cpu_choices(const SessionOptions& options) {
 }
 
 std::vector<Choice> gpu_choices(const SessionOptions& options) {
-  const std::pair<const char*, Precision> precisions[] = {{"fp32", Precision::fp32},
-                                                          {"tf32", Precision::tf32},
-                                                          {"fp16", Precision::fp16},
-                                                          {"bf16", Precision::bf16}};
   const Precision used =
       options.precision == Precision::standard ? Precision::tf32 : options.precision;
   std::vector<Choice> choices;
-  for (const auto& [name, precision] : precisions) {
-    if (precision == used) continue;
+  for (const auto& [name, precision] : kPrecisions) {
+    if (precision == Precision::standard || precision == used) continue;
     SessionOptions other = options;
     other.precision = precision;
     choices.emplace_back(fmt::format("--precision {}", name), std::move(other));

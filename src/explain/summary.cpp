@@ -7,6 +7,7 @@
 #include <set>
 
 #include "explain/why.h"
+#include "runtime/precision.h"
 
 namespace onrush::explain {
 namespace {
@@ -248,14 +249,9 @@ const char* what_is(std::string_view kind) {
 }  // namespace
 
 std::string precision_name(const SessionOptions& options) {
-  switch (options.precision) {
-    case Precision::standard: return options.device.starts_with("cuda") ? "tf32" : "fp32";
-    case Precision::fp32: return "fp32";
-    case Precision::tf32: return "tf32";
-    case Precision::fp16: return "fp16";
-    case Precision::bf16: return "bf16";
-  }
-  return {};
+  if (options.precision == Precision::standard)
+    return options.device.starts_with("cuda") ? "tf32" : "fp32";
+  return std::string(name_of(options.precision));
 }
 
 std::vector<size_t> slowest_first(const std::vector<StepFigures>& steps) {

@@ -12,11 +12,6 @@ std::shared_ptr<const ProfiledStep> make_step(const char* kind, const char* name
   return std::make_shared<const ProfiledStep>(ProfiledStep{kind, name, {}});
 }
 
-const std::shared_ptr<const ProfiledStep>& fill_step() {
-  static const auto step = make_step("pointwise", "clear error flag");
-  return step;
-}
-
 int64_t end_of(const ProfileEvent& event) { return event.start_ns + event.duration_ns; }
 
 }  // namespace
@@ -85,9 +80,6 @@ void CudaProfiler::launched(StepPtr step, const Stream& stream) {
 }
 void CudaProfiler::copied(const Stream& stream) {
   add(DeviceActivity::Kind::copy, copy_step(), stream);
-}
-void CudaProfiler::filled(const Stream& stream) {
-  add(DeviceActivity::Kind::fill, fill_step(), stream);
 }
 
 // The last of the events was reached just now.

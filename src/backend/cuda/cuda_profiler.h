@@ -26,7 +26,6 @@ class CudaProfiler final : public Profiler {
   void begin(const Stream& stream);
   void launched(StepPtr step, const Stream& stream);
   void copied(const Stream& stream);
-  void filled(const Stream& stream);
   void end();
 
   void finish(RunProfile& profile) override;

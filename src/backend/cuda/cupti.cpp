@@ -90,11 +90,7 @@ struct CuptiLibrary {
 CuptiLibrary open_cupti(const Environment& environment) {
   CuptiLibrary cupti;
   cupti.search = search(kCupti, environment, [&](const SharedLibrary& library) -> std::string {
-    const char* missing = nullptr;
-    const auto bind = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::decay_t<decltype(function)>>(library.symbol(name));
-      if (!function) missing = name;
-    };
+    SymbolBinder bind(library);
     bind(cupti.api.cuptiGetVersion, "cuptiGetVersion");
     bind(cupti.api.cuptiActivityRegisterCallbacks, "cuptiActivityRegisterCallbacks");
     bind(cupti.api.cuptiActivityRegisterTimestampCallback,
@@ -107,7 +103,7 @@ CuptiLibrary open_cupti(const Environment& environment) {
          "cuptiActivityPushExternalCorrelationId");
     bind(cupti.api.cuptiActivityPopExternalCorrelationId, "cuptiActivityPopExternalCorrelationId");
     bind(cupti.api.cuptiGetResultString, "cuptiGetResultString");
-    if (missing) return fmt::format("too old: it lacks {}", missing);
+    if (bind.missing()) return fmt::format("too old: it lacks {}", bind.missing());
     if (cupti.api.cuptiGetVersion(&cupti.version)) return "it cannot say its version";
     return {};
   });
@@ -194,13 +190,6 @@ bool enable_all() {
 }
 
 }  // namespace
-
-LibraryReport look_up_cupti(const Environment& environment) {
-  const CuptiLibrary found = open_cupti(environment);
-  return {std::string(kCupti.title), std::string(kCupti.file),
-          found.search.library ? found.search.library->path() : "",
-          found.search.library ? std::to_string(found.version) : "", found.search.tried};
-}
 
 // A driver or a container may forbid profiling: known only by trying.
 bool ActivityTrace::available() {

@@ -1,30 +1,11 @@
 #include "backend/cuda/driver_api.h"
 
 namespace onrush::cuda {
-namespace {
-
-class Binder {
- public:
-  explicit Binder(const SharedLibrary& library) : library_(library) {}
-
-  template <class Function>
-  void operator()(Function& function, const char* name) {
-    function = reinterpret_cast<Function>(library_.symbol(name));
-    if (!function && !missing_) missing_ = name;
-  }
-  const char* missing() const { return missing_; }
-
- private:
-  const SharedLibrary& library_;
-  const char* missing_ = nullptr;
-};
-
-}  // namespace
 
 // The symbols are spelt out with their versions: headers later than CUDA 12.0 map some names to
 // symbols that older drivers lack (cuEventElapsedTime_v2).
 const char* fill(DriverApi& api, const SharedLibrary& library) {
-  Binder bind(library);
+  SymbolBinder bind(library);
   bind(api.cuInit, "cuInit");
   bind(api.cuDriverGetVersion, "cuDriverGetVersion");
   bind(api.cuGetErrorName, "cuGetErrorName");
@@ -102,7 +83,7 @@ const char* fill(DriverApi& api, const SharedLibrary& library) {
 }
 
 const char* fill(NvrtcApi& api, const SharedLibrary& library) {
-  Binder bind(library);
+  SymbolBinder bind(library);
   bind(api.nvrtcGetErrorString, "nvrtcGetErrorString");
   bind(api.nvrtcVersion, "nvrtcVersion");
   bind(api.nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs");

@@ -24,6 +24,23 @@ class SharedLibrary {
   std::string path_;
 };
 
+// Looks functions up in a library one by one.
+class SymbolBinder {
+ public:
+  explicit SymbolBinder(const SharedLibrary& library) : library_(library) {}
+
+  template <class Function>
+  void operator()(Function& function, const char* name) {
+    function = reinterpret_cast<Function>(library_.symbol(name));
+    if (!function && !missing_) missing_ = name;
+  }
+  const char* missing() const { return missing_; }  // the first that it lacks; null if none
+
+ private:
+  const SharedLibrary& library_;
+  const char* missing_ = nullptr;
+};
+
 // What is looked for.
 struct LibraryName {
   std::string_view title;         // for messages: "NVRTC"
