@@ -102,10 +102,10 @@ TEST(Contractions, ExtremeOperands) {
 }
 
 void compare_conv(const Shape& image, const Shape& weights, std::vector<Attribute> attributes) {
-  SCOPED_TRACE(testing::Message() << image[1] << " channels of " << image[2] << " x " << image[3]);
+  SCOPED_TRACE(testing::Message() << "image " << testing::PrintToString(image));
   Node op = node("Conv", {"a", "b"}, {"y"});
   op.attributes = std::move(attributes);
-  compare({op}, random(image, 3), random(weights, 4), weights[1] * weights[2] * weights[3]);
+  compare({op}, random(image, 3), random(weights, 4), element_count(weights) / weights[0]);
 }
 
 TEST(Contractions, Convolutions) {
