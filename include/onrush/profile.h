@@ -11,7 +11,7 @@ namespace onrush {
 // A piece of work that runs time by itself: a kernel of a plan, mostly.
 struct ProfiledStep {
   // "pointwise", "reduction", "window", "contraction", "concat": a kernel of that form;
-  // "attention": several of them as one;
+  // "attention": several of them as one; "primitive": a sort, scan or the like by its own kernels;
   // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
   // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet.
   // On a GPU also "copy": of inputs and outputs; "launch": the host hands kernels to the driver;

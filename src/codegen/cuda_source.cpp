@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "codegen/cuda_primitive.h"
 #include "codegen/cuda_tiles.h"
 #include "codegen/cuda_writer.h"
 
@@ -340,12 +341,14 @@ bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& 
   });
 }
 
-std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes) {
+std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes, int pass) {
   std::vector<int64_t> values;
   for (const SizeArgument& argument : kernel.sizes) {
-    const int64_t size = argument.extent.at(sizes);
-    if (!argument.divisor || size <= 0 || size > INT32_MAX) {
-      values.push_back(argument.divisor ? 0 : size);
+    const int64_t size =
+        argument.kind == SizeArgument::Kind::pass ? pass : argument.extent.at(sizes);
+    const bool divisor = argument.kind == SizeArgument::Kind::divisor;
+    if (!divisor || size <= 0 || size > INT32_MAX) {
+      values.push_back(divisor ? 0 : size);
       continue;
     }
     // Granlund and Montgomery, "Division by Invariant Integers using Multiplication", 1994.
@@ -358,7 +361,8 @@ std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& s
   return values;
 }
 
-CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
+CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target,
+                     int pass) {
   const int64_t multiprocessors = target.multiprocessors;
   const int64_t work = kernel.work.at(sizes);
   const auto blocks = [](int64_t all, int64_t each) {
@@ -378,6 +382,7 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
     case CudaSchedule::attention:
       return {blocks(kernel.m.at(sizes), kernel.tile.m) * work, kernel.threads, 1, 1,
               kernel.shared_bytes};
+    case CudaSchedule::primitive: return launch_primitive(kernel, sizes, target, pass);
     case CudaSchedule::tile: break;
   }
   return launch_tiles(kernel, sizes, target);
@@ -393,6 +398,9 @@ std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
   };
   if (uses("contract<") || uses("attend<")) program += "#include \"contraction.cuh\"\n";
   if (uses("attend<")) program += "#include \"attention.cuh\"\n";
+  for (const auto& [function, header] : primitive_headers())
+    if (uses(function) && program.find(header) == std::string::npos)
+      program += fmt::format("#include \"{}\"\n", header);
   for (size_t i = 0; i < texts.size(); ++i)
     program += fmt::format("\n#define KERNEL kernel_{}\n{}#undef KERNEL\n", i, texts[i]);
   return program;

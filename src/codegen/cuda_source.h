@@ -1,4 +1,4 @@
-// Loops and contractions printed as CUDA C++.
+// Loops, contractions and other primitives printed as CUDA C++.
 //
 // The text calls the functions of device/*.cuh and nothing else. Sizes are arguments: a kernel
 // serves every size for which its facts hold, and equal text is one program.
@@ -20,6 +20,7 @@ enum class CudaSchedule : uint8_t {
   column,     // a thread reduces neighbouring columns, or a slice of them
   tile,       // a contraction: a block computes a tile of the result
   attention,  // a block computes the results of neighbouring queries
+  primitive,  // one of the kernels of a primitive that is no Loops
 };
 
 // A product of sizes, divided by `width` and rounded up.
@@ -32,8 +33,13 @@ struct Extent {
   int width = 1;
 };
 struct SizeArgument {
+  enum class Kind : uint8_t {
+    size,
+    divisor,  // what device/onrush.cuh's quotient() needs, not the size itself
+    pass,     // which of the kernel's launches it is
+  };
   Extent extent;
-  bool divisor;  // what device/onrush.cuh's quotient() needs, not the size itself
+  Kind kind;
 };
 // `dim` divides by `width`, or does not.
 struct SizeFact {
@@ -56,6 +62,31 @@ struct ContractionTile {
 // How the factors are multiplied.
 enum class ContractionMath : uint8_t { scalar, tf32, f16, bf16 };
 
+// The kernels of primitives that are no Loops, in the order in which they run.
+enum class PrimitivePart : uint8_t {
+  // scatter, bitcast: the data, and what later kernels need cleared
+  copy,
+  // scatter: of the updates of one element the last counts
+  claim_elements,
+  set_elements,
+  // scatter: as they come, where the order makes no difference
+  combine_elements,
+  // scatter: sorted by element, as rows are
+  sort_updates,
+  merge_updates,
+  combine_in_order,
+  // sort: pieces of rows in shared memory; pairs of sorted pieces, once for each doubling
+  sort_tiles,
+  merge_runs,
+  // scan: of chunks, of all before each chunk, of the elements
+  scan_totals,
+  scan_running_totals,
+  scan_elements,
+  // random_bits: a seed that the model does not give, and the numbers
+  draw_seed,
+  random_bits,
+};
+
 struct CudaKernel {
   std::string text;                 // arguments and body; equal text is one function
   std::vector<LoopBuffer> buffers;  // pointer arguments, in order
@@ -75,6 +106,9 @@ struct CudaKernel {
   int factor_bytes = 0;      // tile: of an element in shared memory
   int sum_bytes = 0;         // tile: of a partial sum
   int64_t shared_bytes = 0;  // attention
+  PrimitivePart part = {};   // primitive: its rows are `work`, their length `reduced`
+  Extent limit;              // primitive: of a sorted row, how much is kept
+  Extent inner;              // primitive: rows that lie side by side
 };
 
 // What of a device the kernels depend on.
@@ -93,9 +127,12 @@ struct CudaLaunch {
 
 // Whether the kernel serves these sizes, about as well as one printed for them would.
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
-CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
+// How often the kernel is launched, one pass after the other.
+int passes_of(const CudaKernel& kernel, const SizeTable& sizes);
+CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target,
+                     int pass = 0);
 // The values of the Sizes argument.
-std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes);
+std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes, int pass = 0);
 
 // Axes are best merged before (merge_axes.h). Makes no new Dims.
 CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes);
@@ -147,9 +184,25 @@ std::optional<CudaAttention> make_cuda_attention(const Contraction& scores,
 CudaKernel print_cuda(const CudaAttention& attention, const SizeTable& sizes,
                       const CudaTarget& target);
 
+// One kernel of a primitive that is no Loops: scatter, sort, scan, random numbers, bitcast.
+struct CudaPrimitive {
+  NodeId node;
+  PrimitivePart part;
+  std::vector<NodeId> results;  // by part of the tuple, or the node itself; one that nobody reads
+                                // is not valid()
+};
+// In the order in which they run; none where the primitive or its dtype has no kernels. `outputs`
+// are the results that are read.
+std::vector<CudaPrimitive> make_cuda_primitives(const Graph& graph, NodeId node,
+                                                std::span<const NodeId> outputs);
+// Its workspace, which all kernels of the primitive share, is the buffer whose node is not valid().
+CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const SizeTable& sizes);
+int64_t workspace_bytes(const CudaKernel& kernel, const SizeTable& sizes, bool wide_index);
+
 // A compilable program of several kernels, given by their text: kernel i is the extern "C" function
 // "kernel_i". Its arguments are the buffers' pointers, the sizes as a struct of i64, and a pointer
-// to a u32 that becomes 1 if an index was out of range. wide_index: offsets may pass 2^31.
+// to a u32 that becomes 1 if an index was out of range; 8 bytes further is the next seed, a u64.
+// wide_index: offsets may pass 2^31.
 std::string cuda_program(std::span<const std::string> texts, bool wide_index);
 
 // The files that programs include, by name.

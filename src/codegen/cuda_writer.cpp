@@ -41,6 +41,36 @@ std::string literal(DType dtype, const ConstantValue& value) {
                      value.i == INT64_MIN ? "-9223372036854775807ll - 1" : std::to_string(value.i));
 }
 
+std::string loaded(DType dtype, std::string_view memory, std::string_view address) {
+  if (dtype == DType::f4e2m1) return fmt::format("load_f4e2m1({}, {})", memory, address);
+  if (is_sub_byte(dtype))
+    return fmt::format("load_packed<{}, {}>({}, {})", bits(dtype), is_signed_integer(dtype), memory,
+                       address);
+  return fmt::format("load({}, {})", memory, address);
+}
+
+std::string stored(DType dtype, DType from, std::string_view v, bool saturate) {
+  // A value that is kept in fewer bits than it has: too large ones must not become infinite.
+  if (dtype == DType::f16 && from == DType::f32) return fmt::format("to_f16(within_f16({}))", v);
+  if (dtype == DType::f16 || dtype == DType::bf16)
+    return fmt::format("to_{}({})", onrush::name(dtype), v);
+  if (dtype == DType::boolean) return fmt::format("(u8)({} != 0)", v);
+  // An explicit conversion has rounded, and saturated if it was to.
+  if (is_float(dtype) && bits(dtype) <= 8)
+    return fmt::format("to_{}({}, {})", onrush::name(dtype), v, saturate);
+  return fmt::format("({})({})", cuda_storage_type(dtype), v);
+}
+
+std::string store_statement(DType dtype, DType from, std::string_view memory,
+                            std::string_view address, std::string_view v, bool saturate) {
+  if (dtype == DType::f4e2m1)
+    return fmt::format("store_packed<4>({}, {}, to_f4e2m1({}, {}).bits);", memory, address, v,
+                       saturate);
+  if (is_sub_byte(dtype))
+    return fmt::format("store_packed<{}>({}, {}, (u32)({}));", bits(dtype), memory, address, v);
+  return fmt::format("{}[{}] = {};", memory, address, stored(dtype, from, v, saturate));
+}
+
 std::string wrapped(DType dtype, std::string expression) {
   switch (dtype) {
     case DType::u8:
@@ -83,23 +113,31 @@ int64_t Extent::at(const SizeTable& sizes) const {
   return (product + width - 1) / width;
 }
 
-int Writer::argument(const Extent& extent, bool divisor) {
+int Writer::argument(const Extent& extent, SizeArgument::Kind kind) {
   for (size_t i = 0; i < sizes_.size(); ++i)
-    if (sizes_[i].divisor == divisor && same_extent(sizes_[i].extent, extent))
-      return static_cast<int>(i);
-  sizes_.push_back({extent, divisor});
+    if (sizes_[i].kind == kind && same_extent(sizes_[i].extent, extent)) return static_cast<int>(i);
+  sizes_.push_back({extent, kind});
   return static_cast<int>(sizes_.size()) - 1;
 }
 
 std::string Writer::size(const Extent& extent) {
   if (is_literal(extent)) return fmt::format("(index){}", extent.factors[0].value());
-  return fmt::format("(index)s.v[{}]", argument(extent, false));
+  return fmt::format("(index)s.v[{}]", argument(extent, SizeArgument::Kind::size));
+}
+
+std::string Writer::number(Dim dim) {
+  return fmt::format("s.v[{}]", argument(dim, SizeArgument::Kind::size));
+}
+
+std::string Writer::pass() {
+  return fmt::format("(int)s.v[{}]", argument(Extent(), SizeArgument::Kind::pass));
 }
 
 std::string Writer::quotient(std::string_view x, const Extent& extent) {
   if (is_literal(extent)) return fmt::format("{} / {}", x, extent.factors[0].value());
-  const int divisor = argument(extent, false);
-  return fmt::format("quotient({}, s.v[{}], s.v[{}])", x, divisor, argument(extent, true));
+  const int divisor = argument(extent, SizeArgument::Kind::size);
+  return fmt::format("quotient({}, s.v[{}], s.v[{}])", x, divisor,
+                     argument(extent, SizeArgument::Kind::divisor));
 }
 
 std::string Writer::affine(const Affine& a, int along, std::string_view element) {
@@ -275,15 +313,6 @@ std::string Body::conversion(const ConvertValue& v, DType dtype) const {
   return fmt::format("to_float(to_{}({}, {}))", onrush::name(dtype), converted, v.saturate);
 }
 
-std::string Body::read(const LoadValue& v, DType dtype, const std::string& address) const {
-  const std::string memory = buffer(v.buffer);
-  if (dtype == DType::f4e2m1) return fmt::format("load_f4e2m1({}, {})", memory, address);
-  if (is_sub_byte(dtype))
-    return fmt::format("load_packed<{}, {}>({}, {})", bits(dtype), is_signed_integer(dtype), memory,
-                       address);
-  return fmt::format("load({}, {})", memory, address);
-}
-
 void Body::load_lanes(ValueId id, const LoadValue& v) {
   const DType dtype = value(id).dtype;
   const bool bounded = std::any_of(v.bounds.begin(), v.bounds.end(),
@@ -322,7 +351,7 @@ void Body::load_lanes(ValueId id, const LoadValue& v) {
                            w_.size(term.extent), w_.size(term.stride));
   std::string condition = w_.holds(v.bounds, lanes_.axis, axis_element());
   if (!in_range().empty()) condition = in_range() + " && " + condition;
-  const std::string value = read(v, dtype, address);
+  const std::string value = loaded(dtype, buffer(v.buffer), address);
   each_lane(condition == "true"
                 ? fmt::format("{}[j] = {};", name_of(id), value)
                 : fmt::format("{}[j] = {} ? {} : {};", name_of(id), condition, value, fill));
@@ -335,7 +364,7 @@ void Body::define_load(ValueId id, const LoadValue& v) {
   for (const DynamicTerm& term : v.dynamic)
     address += fmt::format(" + position({}, {}, error) * {}", element(term.value),
                            w_.size(term.extent), w_.size(term.stride));
-  const std::string value = read(v, dtype, address);
+  const std::string value = loaded(dtype, buffer(v.buffer), address);
   w_.line(v.bounds.empty() ? fmt::format("const {} {} = {};", type_of(id), name_of(id), value)
                            : fmt::format("const {} {} = {} ? {} : {};", type_of(id), name_of(id),
                                          w_.holds(v.bounds), value, literal(dtype, v.fill)));
@@ -365,28 +394,11 @@ void Body::define(ValueId id) {
   each_lane(fmt::format("{}[j] = {};", name_of(id), expression(id)));
 }
 
-std::string Body::stored(DType dtype, DType from, const std::string& v) const {
-  // A value that is kept in fewer bits than it has: too large ones must not become infinite.
-  if (dtype == DType::f16 && from == DType::f32) return fmt::format("to_f16(within_f16({}))", v);
-  if (dtype == DType::f16 || dtype == DType::bf16)
-    return fmt::format("to_{}({})", onrush::name(dtype), v);
-  if (dtype == DType::boolean) return fmt::format("(u8)({} != 0)", v);
-  // An explicit conversion has rounded, and saturated if it was to.
-  if (is_float(dtype) && bits(dtype) <= 8)
-    return fmt::format("to_{}({}, false)", onrush::name(dtype), v);
-  return fmt::format("({})({})", cuda_storage_type(dtype), v);
-}
-
 void Body::store(const Store& store) {
   const DType dtype = loops_.buffers[static_cast<size_t>(store.buffer)].dtype;
   const std::string memory = buffer(store.buffer);
   const auto statement = [&](const std::string& address, const std::string& v) {
-    if (dtype == DType::f4e2m1)
-      return fmt::format("store_packed<4>({}, {}, to_f4e2m1({}, false).bits);", memory, address, v);
-    if (is_sub_byte(dtype))
-      return fmt::format("store_packed<{}>({}, {}, (u32)({}));", bits(dtype), memory, address, v);
-    return fmt::format("{}[{}] = {};", memory, address,
-                       stored(dtype, this->value(store.value).dtype, v));
+    return store_statement(dtype, this->value(store.value).dtype, memory, address, v);
   };
   if (lanes_.count() == 1 || !depends(store.address))
     return w_.line(statement(w_.affine(store.address), varies(store.value)

@@ -19,6 +19,13 @@ namespace onrush {
 std::string_view cuda_compute_type(DType dtype);
 std::string_view cuda_storage_type(DType dtype);
 
+// An element in the compute type; what is stored for a value `v` computed from dtype `from`.
+std::string loaded(DType dtype, std::string_view memory, std::string_view address);
+std::string stored(DType dtype, DType from, std::string_view v, bool saturate = false);
+// The statement that stores it.
+std::string store_statement(DType dtype, DType from, std::string_view memory,
+                            std::string_view address, std::string_view v, bool saturate = false);
+
 // What an integer narrower than its compute type keeps of `expression`.
 std::string wrapped(DType dtype, std::string expression);
 
@@ -52,6 +59,8 @@ class Writer {
 
   std::string size(const Extent& extent);                          // an index
   std::string quotient(std::string_view x, const Extent& extent);  // x / extent for 0 <= x
+  std::string number(Dim dim);                                     // an i64
+  std::string pass();                                              // an int
   // `element` replaces the name of axis `along`.
   std::string affine(const Affine& a, int along = -1, std::string_view element = {});
   std::string holds(const std::vector<Bound>& bounds, int along = -1,
@@ -70,7 +79,7 @@ class Writer {
   CudaKernel finish(int threads);  // of a block
 
  private:
-  int argument(const Extent& extent, bool divisor);
+  int argument(const Extent& extent, SizeArgument::Kind kind);
 
   const SizeTable& at_hand_;
   std::string body_;
@@ -122,8 +131,6 @@ class Body {
   std::string expression(ValueId id) const;
   std::string operation(const OpValue& v, DType dtype) const;
   std::string conversion(const ConvertValue& v, DType dtype) const;
-  std::string read(const LoadValue& v, DType dtype, const std::string& address) const;
-  std::string stored(DType dtype, DType from, const std::string& v) const;
   void define_load(ValueId id, const LoadValue& v);
   void load_lanes(ValueId id, const LoadValue& v);
   bool depends(const Affine& affine) const;

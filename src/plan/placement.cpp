@@ -1,6 +1,7 @@
 #include "plan/placement.h"
 
 #include <map>
+#include <set>
 
 #include "base/check.h"
 #include "plan/memory.h"
@@ -25,9 +26,12 @@ class Placer {
  public:
   Placer(const Schedule& schedule, std::span<const Step* const> steps, const SizeTable& sizes,
          std::vector<Place> places)
-      : schedule_(schedule), graph_(schedule.graph), steps_(steps), sizes_(sizes) {
+      : graph_(schedule.graph), steps_(steps), sizes_(sizes) {
     out_.places = std::move(places);
     out_.workspaces.assign(steps.size(), {Place::Kind::arena});  // one without bytes lies anywhere
+    for (const Step* step : steps)
+      if (is_host(*step))
+        for (NodeId output : step->group->outputs) made_by_host_.insert(output.index);
   }
 
   Placement run(std::span<const int64_t> workspace_bytes) {
@@ -64,16 +68,13 @@ class Placer {
         out_.places[i] = {Place::Kind::input, input->index};
   }
 
-  bool made_by_host(NodeId node) const {
-    const int home = schedule_.home[node.index];
-    return home >= 0 && schedule_.groups[static_cast<size_t>(home)].kind == Group::Kind::host;
-  }
+  static bool is_host(const Step& step) { return std::holds_alternative<NodeId>(step.kernel); }
 
   void place_outputs() {
     for (size_t i = 0; i < graph_.outputs.size(); ++i) {
       const NodeId node = graph_.outputs[i].node;
       Place& place = out_.places[node.index];
-      if (place.kind == Place::Kind::none && !made_by_host(node))
+      if (place.kind == Place::Kind::none && !made_by_host_.contains(node.index))
         place = {Place::Kind::output, static_cast<int>(i)};
     }
   }
@@ -89,7 +90,7 @@ class Placer {
   }
 
   void place_result(const Step& step, NodeId output, int at) {
-    if (step.group->kind == Group::Kind::host) {
+    if (is_host(step)) {
       out_.places[output.index] = {Place::Kind::tensor, out_.tensors++};
       return;
     }
@@ -100,12 +101,12 @@ class Placer {
     lives_.push_back({static_cast<int64_t>(byte_size(type.dtype, count)), at, at});
   }
 
-  const Schedule& schedule_;
   const Graph& graph_;
   std::span<const Step* const> steps_;
   const SizeTable& sizes_;
   Placement out_;
   std::vector<BufferLife> lives_;
+  std::set<uint32_t> made_by_host_;                    // nodes
   std::map<uint32_t, size_t> life_of_;                 // node -> life
   std::vector<std::pair<size_t, size_t>> workspaces_;  // step, life
 };

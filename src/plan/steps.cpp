@@ -94,14 +94,19 @@ std::vector<NodeId> memory_of(const Graph& graph, const Step& step) {
          {&a->scores.lhs, &a->scores.rhs, &a->scores.epilogue, &a->values.rhs, &a->values.epilogue})
       add(*loops);
   if (const auto* host = std::get_if<NodeId>(&step.kernel)) nodes = graph[*host].inputs;
+  if (const auto* p = std::get_if<DevicePrimitive>(&step.kernel)) nodes = graph[p->node].inputs;
   return nodes;
+}
+
+uint64_t fresh_seed() {
+  static std::atomic<uint64_t> next{std::random_device{}()};
+  return next.fetch_add(0x9e3779b97f4a7c15);
 }
 
 Node with_fresh_seed(const Node& node) {
   Node copy = node;
   auto* attr = std::get_if<RandomAttr>(&copy.attr);
-  static std::atomic<uint64_t> runs{std::random_device{}()};
-  if (attr && !attr->seeded) attr->seed = runs.fetch_add(0x9e3779b97f4a7c15);
+  if (attr && !attr->seeded) attr->seed = fresh_seed();
   return copy;
 }
 
@@ -115,6 +120,9 @@ std::string to_string(const Schedule& schedule, const Step& step) {
   if (const auto* host = std::get_if<NodeId>(&step.kernel))
     text += "host " + std::string(name(schedule.graph[*host].op)) + " : " +
             to_string(schedule.graph[*host].type) + "\n";
+  if (const auto* p = std::get_if<DevicePrimitive>(&step.kernel))
+    text += "device " + std::string(name(schedule.graph[p->node].op)) + " : " +
+            to_string(schedule.graph[p->node].type) + "\n";
   return text;
 }
 

@@ -75,6 +75,11 @@ template <class T> T __shfl_xor_sync(unsigned, T x, int mask) {
 template <class T> T __shfl_up_sync(unsigned, T x, int distance) {
   return shuffle_from(x, thread() % 32 - distance, thread() % 32 >= (unsigned)distance);
 }
+template <class T> T atomicCAS(T* p, T expected, T wanted) {
+  const T before = *p; if (before == expected) *p = wanted; return before;
+}
+template <class T> T atomicAdd(T* p, T x) { const T before = *p; *p = before + x; return before; }
+template <class T> T atomicMax(T* p, T x) { const T before = *p; if (x > before) *p = x; return before; }
 template <class T> T atomicAnd(T* p, T x) { const T before = *p; *p = before & x; return before; }
 template <class T> T atomicOr(T* p, T x) { const T before = *p; *p = before | x; return before; }
 )";
@@ -379,7 +384,7 @@ class Emulator::Run {
   std::vector<Tensor> outputs() {
     for (const auto* steps : {&plan_.prepare_steps(), &plan_.bind_steps(), &plan_.steps()})
       for (const CudaStep& step : *steps) execute(step);
-    if (error_) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
+    if (words_[0]) fail(ErrorCode::invalid_argument, "an index is outside of its axis");
     std::vector<Tensor> results;
     for (const GraphOutput& output : plan_.graph().outputs)
       results.push_back(tensor(output.node, plan_.graph().dtype(output.node)));
@@ -433,30 +438,39 @@ class Emulator::Run {
 
   void execute(const CudaStep& step) {
     internal_check(!step.kernels.empty(), "a step of the plan has no kernel");
+    int64_t bytes = 0;
+    for (const StepKernel& source : step.kernels)
+      bytes = std::max(bytes, workspace_bytes(plan_.variant(source, sizes_).kernel, sizes_, false));
+    const Memory workspace = allocate(static_cast<size_t>(bytes));
     for (const StepKernel& source : step.kernels) {
-      Memory packed = allocate(0);
+      const CudaKernel& kernel = plan_.variant(source, sizes_).kernel;
       if (const auto* c = std::get_if<CudaContraction>(&source.form); c && c->packed) {
-        packed = allocate(byte_size(c->factor, c->packed_count));
+        const Memory packed = allocate(byte_size(c->factor, c->packed_count));
         std::memset(packed.data(), 0, packed.count);
-        launch(plan_.variant(*source.packing, sizes_).kernel, packed.data());
+        launch(plan_.variant(*source.packing, sizes_).kernel, packed.data(), 0);
+        launch(kernel, packed.data(), 0);
+        packed.check();
+        continue;
       }
-      launch(plan_.variant(source, sizes_).kernel, packed.data());
-      packed.check();
+      for (int pass = 0; pass < passes_of(kernel, sizes_); ++pass)
+        launch(kernel, workspace.data(), pass);
     }
+    workspace.check();
     for (const auto& [node, memory] : values_) memory.check();
   }
 
-  void launch(const CudaKernel& kernel, uint8_t* packed) {
+  // `own`: the packed weights or the workspace.
+  void launch(const CudaKernel& kernel, uint8_t* own, int pass) {
     std::vector<uint8_t*> pointers;
     for (const LoopBuffer& buffer : kernel.buffers)
-      pointers.push_back(buffer.node.valid() ? address(buffer.node) : packed);
-    std::vector<int64_t> numbers = size_arguments(kernel, sizes_);
-    uint32_t* error = &error_;
+      pointers.push_back(buffer.node.valid() ? address(buffer.node) : own);
+    std::vector<int64_t> numbers = size_arguments(kernel, sizes_, pass);
+    uint32_t* words = words_;
     std::vector<void*> arguments;
     for (uint8_t*& pointer : pointers) arguments.push_back(&pointer);
     arguments.push_back(numbers.data());
-    arguments.push_back(&error);
-    library_.launch(kernel, launch_of(kernel, sizes_, plan_.target()), arguments.data());
+    arguments.push_back(&words);
+    library_.launch(kernel, launch_of(kernel, sizes_, plan_.target(), pass), arguments.data());
   }
 
   const Library& library_;
@@ -464,7 +478,7 @@ class Emulator::Run {
   std::span<const Tensor> inputs_;
   const SizeTable& sizes_;
   std::map<NodeId, Memory> values_;
-  uint32_t error_ = 0;
+  uint32_t words_[4] = {0, 0, 1234, 0};  // the error, and the next seed
 };
 
 std::vector<Tensor> Emulator::run(const CudaPlan& plan, std::span<const Tensor> inputs,

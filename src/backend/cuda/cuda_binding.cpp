@@ -29,6 +29,7 @@ struct BoundKernel {
   LaunchShape shape;
   std::vector<LoopBuffer> buffers;
   const StepKernel* source;
+  int64_t workspace;  // offset in the arena
   std::vector<int64_t> sizes;
 };
 
@@ -49,19 +50,27 @@ struct Recording {
   std::unique_ptr<MemoryCount> memory;  // what the device had less afterwards
 };
 
+// What all kernels of a run are given: `error` becomes 1 if an index was out of range; a model that
+// gives no seeds takes them from `seed` on.
+struct RunWords {
+  uint32_t error = 0, unused = 0;
+  uint64_t seed = 0;
+};
+
 // The memory of one run, reused by later ones.
 struct Frame {
   Frame(CudaShared& shared, size_t bytes, size_t host_bytes)
       : own(shared.context),
         stream(Stream::borrow(shared.context, own.handle())),
         memory(shared.context, bytes),
-        error(shared.context, sizeof(uint32_t)),
+        words(shared.context, sizeof(RunWords)),
         host(shared.context, host_bytes + kAlignment),
         scratch(shared.scratch, bytes),
         pinned(shared.pinned, host_bytes + kAlignment),
         ready(shared.context),
         done(shared.context) {
-    fill(error.pointer(), std::byte{0}, sizeof(uint32_t), own);
+    const RunWords first{.seed = fresh_seed()};
+    copy_to_device(words.pointer(), &first, sizeof first, own);
     own.synchronize();
     host_error() = 0;
   }
@@ -72,7 +81,7 @@ struct Frame {
   Stream own;
   Stream stream;        // of the latest run: its own or the caller's
   DeviceBuffer memory;  // arena, then inputs, outputs and results of host steps
-  DeviceBuffer error;   // 0, or an index was out of range
+  DeviceBuffer words;   // RunWords
   PinnedBuffer host;    // inputs and small outputs on their way, then the error
   MemoryCount scratch, pinned;
   Event ready;           // the default stream has done what came before the latest run
@@ -136,7 +145,12 @@ class CudaBinding final : public Binding {
   void place_values(const std::vector<const CudaStep*>& steps);
   void lay_out_memory();
   void bind_steps(const std::vector<const CudaStep*>& steps);
+  const KernelVariant& variant(const StepKernel& kernel) const {
+    return executable_.plan().variant(kernel, sizes_);
+  }
   bool is_wide(const CudaKernel& kernel) const;
+  bool is_wide(const CudaStep& step) const;
+  int64_t workspace_of(const CudaStep& step) const;
 
   Addresses addresses(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
                       const Frame& frame) const;
@@ -167,6 +181,7 @@ class CudaBinding final : public Binding {
   const CudaExecutable& executable_;
   SizeTable sizes_;
   std::vector<Place> places_;
+  std::vector<Place> workspaces_;   // by step
   std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
   // Offsets in a frame's device memory, and of inputs and outputs in its host memory.
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
@@ -210,10 +225,12 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
     places[node.index] = {Place::Kind::fixed, 0, 0, tensor.data()};
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
-  const std::vector<int64_t> none(steps.size(), 0);
+  std::vector<int64_t> workspace_bytes;
+  for (const CudaStep* step : steps) workspace_bytes.push_back(workspace_of(*step));
   Placement placement =
-      place(executable_.plan().schedule(), plain, sizes_, std::move(places), none);
+      place(executable_.plan().schedule(), plain, sizes_, std::move(places), workspace_bytes);
   places_ = std::move(placement.places);
+  workspaces_ = std::move(placement.workspaces);
   arena_bytes_ = placement.arena_bytes;
   results_ = placement.tensors;
 }
@@ -255,6 +272,20 @@ bool CudaBinding::is_wide(const CudaKernel& kernel) const {
   });
 }
 
+// The kernels of a step share its workspace, so they agree on the width.
+bool CudaBinding::is_wide(const CudaStep& step) const {
+  return std::any_of(step.kernels.begin(), step.kernels.end(),
+                     [&](const StepKernel& kernel) { return is_wide(variant(kernel).kernel); });
+}
+
+int64_t CudaBinding::workspace_of(const CudaStep& step) const {
+  int64_t bytes = 0;
+  const bool wide = is_wide(step);
+  for (const StepKernel& kernel : step.kernels)
+    bytes = std::max(bytes, workspace_bytes(variant(kernel).kernel, sizes_, wide));
+  return bytes;
+}
+
 LaunchShape launch_shape(const CudaLaunch& launch) {
   LaunchShape shape;
   shape.grid.x = static_cast<uint32_t>(launch.blocks);
@@ -266,27 +297,29 @@ LaunchShape launch_shape(const CudaLaunch& launch) {
 
 void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
   std::vector<FunctionRequest> requests;
-  for (const CudaStep* step : steps)
-    for (const StepKernel& kernel : step->kernels) {
-      const KernelVariant& variant = executable_.plan().variant(kernel, sizes_);
-      requests.push_back({variant.text, is_wide(variant.kernel)});
-    }
+  for (const CudaStep* step : steps) {
+    const bool wide = is_wide(*step);
+    for (const StepKernel& kernel : step->kernels) requests.push_back({variant(kernel).text, wide});
+  }
   executable_.compile(requests);
   auto request = requests.begin();
-  for (const CudaStep* step : steps) {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const CudaStep* step = steps[i];
     BoundStep bound{step, {}};
     host_steps_ = host_steps_ || step->kernels.empty();
     for (const StepKernel& kernel : step->kernels) {
-      const CudaKernel& printed = executable_.plan().variant(kernel, sizes_).kernel;
+      const CudaKernel& printed = variant(kernel).kernel;
       checks_indices_ = checks_indices_ || printed.checks_indices;
       const Function function = executable_.function(*request++);
-      const CudaLaunch launch = launch_of(printed, sizes_, executable_.plan().target());
-      LaunchShape shape = launch_shape(launch);
-      if (shape.shared_bytes > kPlainSharedBytes)
-        function.allow_shared_bytes(static_cast<uint32_t>(
-            context()->device().shared_bytes_per_block - function.static_shared_bytes()));
-      bound.kernels.push_back(
-          {function, shape, printed.buffers, &kernel, size_arguments(printed, sizes_)});
+      for (int pass = 0; pass < passes_of(printed, sizes_); ++pass) {
+        const LaunchShape shape =
+            launch_shape(launch_of(printed, sizes_, executable_.plan().target(), pass));
+        if (shape.shared_bytes > kPlainSharedBytes)
+          function.allow_shared_bytes(static_cast<uint32_t>(
+              context()->device().shared_bytes_per_block - function.static_shared_bytes()));
+        bound.kernels.push_back({function, shape, printed.buffers, &kernel, workspaces_[i].offset,
+                                 size_arguments(printed, sizes_, pass)});
+      }
     }
     steps_.push_back(std::move(bound));
   }
@@ -397,12 +430,14 @@ void CudaBinding::with_arguments(const BoundKernel& kernel, const Frame& frame,
   pointers.reserve(kernel.buffers.size());
   for (const LoopBuffer& buffer : kernel.buffers)
     pointers.push_back(buffer.node.valid() ? address(buffer.node, frame, values)
-                                           : device_address(kernel.source->packed.data()));
+                       : kernel.source->packed
+                           ? device_address(kernel.source->packed.data())
+                           : frame.memory.pointer() + static_cast<CUdeviceptr>(kernel.workspace));
   std::vector<void*> arguments;
   arguments.reserve(pointers.size() + 2);
   for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
   arguments.push_back(const_cast<int64_t*>(kernel.sizes.data()));
-  CUdeviceptr error = frame.error.pointer();
+  CUdeviceptr error = frame.words.pointer();
   arguments.push_back(&error);
   use(arguments);
 }
@@ -622,7 +657,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
 
 void CudaBinding::report_index(std::unique_ptr<Frame> frame) const {
   frame->stream.synchronize();
-  fill(frame->error.pointer(), std::byte{0}, sizeof(uint32_t), frame->own);
+  fill(frame->words.pointer(), std::byte{0}, sizeof(uint32_t), frame->own);
   frame->own.synchronize();
   frame->host_error() = 0;
   frame->pending = false;
@@ -670,7 +705,7 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
     if (values.profiler) values.profiler->copied(frame.stream);
   }
   if (!checks_indices_ || frame.stream.capturing()) return;
-  copy_to_host(&frame.host_error(), frame.error.pointer(), sizeof(uint32_t), frame.stream);
+  copy_to_host(&frame.host_error(), frame.words.pointer(), sizeof(uint32_t), frame.stream);
   if (values.profiler) values.profiler->copied(frame.stream);
 }
 
@@ -745,12 +780,12 @@ void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, cons
   std::vector<CUdeviceptr> pointers;
   for (const Tensor& buffer : buffers) pointers.push_back(device_address(buffer.data()));
   std::vector<int64_t> size_values = size_arguments(variant.kernel, sizes);
-  const DeviceBuffer error(executable.shared().context, sizeof(uint32_t));
-  CUdeviceptr error_pointer = error.pointer();
+  const DeviceBuffer words(executable.shared().context, sizeof(RunWords));
+  CUdeviceptr words_pointer = words.pointer();
   std::vector<void*> arguments;
   for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
   arguments.push_back(size_values.data());
-  arguments.push_back(&error_pointer);
+  arguments.push_back(&words_pointer);
   launch(executable.function({variant.text, wide}), shape, stream, arguments);
   stream.synchronize();
 }

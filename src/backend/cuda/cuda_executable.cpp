@@ -137,6 +137,8 @@ void CudaExecutable::upload_constants() {
           add(a->query.loops), add(a->key.loops), add(a->value.loops), add(a->score.loops),
               add(a->epilogue.loops);
       }
+      if (const auto* p = std::get_if<DevicePrimitive>(&step.step.kernel))
+        nodes = graph()[p->node].inputs;
       for (NodeId node : nodes) {
         const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr);
         if (!constant || prepared_[node.index]) continue;

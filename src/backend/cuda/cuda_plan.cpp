@@ -152,6 +152,16 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
                               {},
                               {}});
   }
+  if (const auto* host = std::get_if<NodeId>(&result.step.kernel)) {
+    const NodeId node = *host;
+    for (CudaPrimitive& form : make_cuda_primitives(graph(), node, result.step.group->outputs))
+      result.kernels.push_back({std::move(form), {}, {}, {}});
+    if (result.kernels.empty()) return result;
+    result.step.kernel = DevicePrimitive{node};
+    ProfiledStep profiled = *result.step.profiled;
+    profiled.kind = "primitive";
+    result.step.profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
+  }
   return result;
 }
 
@@ -163,7 +173,9 @@ const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable
   if (const auto* loops = std::get_if<Loops>(&kernel.form)) printed = print_cuda(*loops, sizes);
   else if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
     printed = print_cuda(*c, sizes, target_);
-  else printed = print_cuda(std::get<CudaAttention>(kernel.form), sizes, target_);
+  else if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
+    printed = print_cuda(*a, sizes, target_);
+  else printed = print_cuda(std::get<CudaPrimitive>(kernel.form), graph(), sizes);
   auto found = std::find(texts_.begin(), texts_.end(), printed.text);
   if (found == texts_.end()) found = texts_.insert(texts_.end(), printed.text);
   const auto text = static_cast<size_t>(found - texts_.begin());

@@ -23,7 +23,7 @@ struct KernelVariant {
 
 // One kernel of a step, for all sizes.
 struct StepKernel {
-  std::variant<Loops, CudaContraction, CudaAttention> form;
+  std::variant<Loops, CudaContraction, CudaAttention, CudaPrimitive> form;
   std::unique_ptr<StepKernel> packing;  // copies weights into the order in which the kernel
   Tensor packed;                        // reads them; the copy. Both null if it reads them in place
   mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the plan

@@ -15,6 +15,7 @@ std::string_view name_of(CudaSchedule schedule) {
     case CudaSchedule::column: return "column";
     case CudaSchedule::tile: return "tile";
     case CudaSchedule::attention: return "attention";
+    case CudaSchedule::primitive: return "primitive";
   }
   return {};
 }

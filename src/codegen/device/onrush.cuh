@@ -706,3 +706,9 @@ __device__ inline void column_reduce(T& x) {
 
 __device__ inline i64 first_element() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline i64 grid_step() { return (i64)gridDim.x * blockDim.x; }
+
+// Where element `at` of a line lies, of `inner` lines side by side with `extent` elements each.
+__device__ inline index line_address(index line, index at, index extent, index inner) {
+  const index outer = line / inner;
+  return (outer * extent + at) * inner + (line - outer * inner);
+}
