@@ -523,6 +523,20 @@ CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const 
   return kernel;
 }
 
+std::string copy_kernel_text() {
+  const SizeTable none;
+  Writer w(none);
+  w.add_buffers({{DType::u8, NodeId()}, {DType::u8, NodeId()}});
+  w.line("begin_dependent();");
+  w.line("copy_bytes(b0, b1, s.v[0]);");
+  return w.finish(kThreads).text;
+}
+
+CudaLaunch copy_launch(int64_t bytes, const CudaTarget& target) {
+  return {std::min<int64_t>(ceil_div(bytes, int64_t{16} * kThreads), target.multiprocessors),
+          kThreads, 1, 1, 0};
+}
+
 int64_t workspace_bytes(const CudaKernel& kernel, const SizeTable& sizes, bool wide_index) {
   const int64_t index_bytes = wide_index ? 8 : 4;
   switch (kernel.part) {

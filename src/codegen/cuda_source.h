@@ -199,6 +199,10 @@ std::vector<CudaPrimitive> make_cuda_primitives(const Graph& graph, NodeId node,
 CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const SizeTable& sizes);
 int64_t workspace_bytes(const CudaKernel& kernel, const SizeTable& sizes, bool wide_index);
 
+// Copies bytes from its first buffer to its second, as many as its only size says.
+std::string copy_kernel_text();
+CudaLaunch copy_launch(int64_t bytes, const CudaTarget& target);
+
 // A compilable program of several kernels, given by their text: kernel i is the extern "C" function
 // "kernel_i". Its arguments are the buffers' pointers, the sizes as a struct of i64, and a pointer
 // to a u32 that becomes 1 if an index was out of range; 8 bytes further is the next seed, a u64.

@@ -346,13 +346,18 @@ Emulator::Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& pla
     launchers += launcher(texts.size(), kernel);
     texts.push_back(kernel.text);
   };
-  for (const auto& [plan, sizes] : plans)
-    for (const auto* steps : {&plan->prepare_steps(), &plan->bind_steps(), &plan->steps()})
-      for (const CudaStep& step : *steps)
+  const auto add_plan = [&](const auto& self, const CudaPlan& plan,
+                            const SizeTable& sizes) -> void {
+    for (const auto* steps : {&plan.prepare_steps(), &plan.bind_steps(), &plan.steps()})
+      for (const CudaStep& step : *steps) {
+        if (step.body) self(self, *step.body, sizes);
         for (const StepKernel& kernel : step.kernels) {
-          add(plan->variant(kernel, sizes).kernel);
-          if (kernel.packing) add(plan->variant(*kernel.packing, sizes).kernel);
+          add(plan.variant(kernel, sizes).kernel);
+          if (kernel.packing) add(plan.variant(*kernel.packing, sizes).kernel);
         }
+      }
+  };
+  for (const auto& [plan, sizes] : plans) add_plan(add_plan, *plan, sizes);
   for (const DeviceHeader& known : cuda_device_headers())
     write_file(library_->folder / known.name, header(known.text));
   write_file(library_->folder / "kernels.cpp",
@@ -436,7 +441,49 @@ class Emulator::Run {
     return values_.emplace(node, std::move(memory)).first->second.data();
   }
 
+  // See LoopAttr.
+  void execute_loop(const CudaStep& step) {
+    const Node& node = plan_.graph()[std::get<DevicePrimitive>(step.step.kernel).node];
+    const auto& attr = node.as<LoopAttr>();
+    const int64_t trips = sizes_(attr.trips);
+    std::vector<Tensor> operands;
+    for (NodeId operand : node.inputs)
+      operands.push_back(tensor(operand, plan_.graph().dtype(operand)));
+    const auto put = [&](size_t result, const Tensor& value, int64_t element) {
+      for (NodeId output : step.step.group->outputs)
+        if (static_cast<size_t>(plan_.graph()[output].as<GetAttr>().index) == result &&
+            value.bytes())
+          std::memcpy(address(output) + static_cast<size_t>(element) * value.bytes(), value.data(),
+                      value.bytes());
+    };
+    for (size_t i = 0; i < static_cast<size_t>(attr.carried); ++i) put(i, operands[i], 0);
+    for (int64_t trip = 0; trip < trips; ++trip) {
+      std::vector<Tensor> inputs = operands;
+      for (int i = attr.carried; i < attr.carried + attr.scanned; ++i) {
+        const Tensor& whole = operands[static_cast<size_t>(i)];
+        Tensor element(whole.dtype(), Shape(whole.shape().begin() + 1, whole.shape().end()));
+        std::memcpy(
+            element.data(),
+            static_cast<uint8_t*>(whole.data()) +
+                static_cast<size_t>(attr.reverse ? trips - 1 - trip : trip) * element.bytes(),
+            element.bytes());
+        inputs[static_cast<size_t>(i)] = element;
+      }
+      inputs.push_back(Tensor::of<int64_t>(DType::i64, {}, std::span(&trip, 1)));
+      Run body(library_, *step.body, inputs, sizes_);
+      const std::vector<Tensor> outputs = body.outputs();
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        const bool carried = i < static_cast<size_t>(attr.carried);
+        put(i, outputs[i], carried ? 0 : trip);
+        if (!carried) continue;
+        operands[i] = Tensor(outputs[i].dtype(), outputs[i].shape());
+        copy_elements(outputs[i], operands[i]);
+      }
+    }
+  }
+
   void execute(const CudaStep& step) {
+    if (step.body) return execute_loop(step);
     internal_check(!step.kernels.empty(), "a step of the plan has no kernel");
     int64_t bytes = 0;
     for (const StepKernel& source : step.kernels)

@@ -1,4 +1,4 @@
-// Graphs of one scatter, sort, scan or random draw each, over shapes and values that hurt.
+// Graphs of one scatter, sort, scan, loop or random draw each, over shapes and values that hurt.
 #pragma once
 
 #include <cmath>
@@ -75,6 +75,7 @@ class PrimitiveCases {
     cases.add_scatters();
     cases.add_sorts();
     cases.add_scans();
+    for (const int64_t width : {3, 8}) cases.add_loop(width, false), cases.add_loop(width, true);
     cases.add_others();
     return std::move(cases.cases_);
   }
@@ -222,6 +223,35 @@ class PrimitiveCases {
             add_scan(dtype, ReduceKind::sum, exclusive, reverse, 3, inner,
                      {1, 31, 128, 129, 2048, 2049, 5003});
     add_scan(DType::f32, ReduceKind::sum, false, false, 1, 1, {thorough_ ? 5000011 : 100003});
+  }
+
+  // n trips over elements of `width` numbers, with each kind of operand and result: also carried
+  // values that only pass on, and one value given twice.
+  void add_loop(int64_t width, bool reverse) {
+    Builder b = new_graph();
+    const Dim n = size(b);
+    const TensorType row{DType::f32, {width}};
+    Builder body = b.for_body();
+    const NodeId c = body.input("c", row), before = body.input("before", row),
+                 x = body.input("x", row), k = body.input("k", row),
+                 weight = body.input("weight", row), trip = body.input("trip", {DType::i64, {}});
+    const NodeId next = body.add(body.mul(c, k), body.add(x, body.cast(trip, DType::f32)));
+    for (const NodeId output : {next, c, next, before, body.mul(next, weight)})
+      body.output("y", output);
+    const LoopAttr attr{std::make_shared<const Graph>(body.finish()), n, 2, 1, reverse};
+    const NodeId operands[] = {b.input("c", row), b.input("before", row),
+                               b.input("x", {DType::f32, {n, width}}), b.input("k", row),
+                               b.constant(elements(DType::f32, {width}, Elements::few, 14))};
+    const NodeId loop = b.loop(attr, operands);
+    for (const int part : {0, 1, 2, 3, 4}) b.output("y", b.get(loop, part));
+    add(fmt::format("loop_{}{}", reverse ? "reverse_" : "", width), b, {0, 1, 2, 7},
+        [=](int64_t size) -> std::vector<Tensor> {
+          const auto values = [&](Shape shape, unsigned seed) {
+            return elements(DType::f32, std::move(shape), Elements::few, seed);
+          };
+          return {values({width}, 15), values({width}, 16), values({size, width}, 17),
+                  values({width}, 18)};
+        });
   }
 
   void add_others() {

@@ -22,7 +22,9 @@ class CudaBackend final : public Backend {
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
     if (options_.optimize) graph = optimize(graph);
-    return std::make_shared<cuda::CudaExecutable>(fuse(std::move(graph)), shared_);
+    auto plan = std::make_shared<cuda::CudaPlan>(fuse(std::move(graph)), shared_->precision,
+                                                 shared_->target);
+    return std::make_shared<cuda::CudaExecutable>(std::move(plan), shared_);
   }
 
   std::unique_ptr<Profiler> profiler() override {

@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_binding.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -16,7 +17,8 @@ namespace {
 
 constexpr int64_t kLargestNarrowIndex = INT32_MAX;
 constexpr size_t kAlignment = 256;
-constexpr size_t kVectorBytes = 16;               // kernels read and write pieces of that
+constexpr size_t kVectorBytes = 16;  // kernels read and write pieces of that
+constexpr int64_t kNumbersApart = kVectorBytes / sizeof(int64_t);
 constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
 constexpr size_t kSmallOutput = 64 << 10;  // bytes, up to which a copy on the host is nothing
 
@@ -33,9 +35,34 @@ struct BoundKernel {
   std::vector<int64_t> sizes;
 };
 
+class CudaBinding;
+
+// A loop at concrete sizes: as many launches of its body's kernels as it has trips. Carried values
+// alternate between two slots of the workspace. Elements of scanned and stacked values are used in
+// place, or by way of a slot where they are not aligned as kernels need.
+struct BoundLoop {
+  std::shared_ptr<const CudaBinding> body;
+  int64_t trips;
+  Tensor numbers;  // of the trips, on the device, kVectorBytes apart
+  Function copy;
+  // Offsets in the arena.
+  int64_t arena = 0;                            // of the body's values
+  std::vector<std::array<int64_t, 2>> carried;  // by carried value
+  std::vector<int64_t> scanned, stacked;        // by scanned value, by stacked result
+};
+
 struct BoundStep {
   const CudaStep* step;
   std::vector<BoundKernel> kernels;
+  std::optional<BoundLoop> loop;
+};
+
+// What is put on a stream.
+struct KernelLaunch {
+  Function function;
+  LaunchShape shape;
+  std::vector<CUdeviceptr> pointers;
+  const int64_t* sizes;
 };
 
 // Where the graph's inputs and outputs are during a run, as its kernels see them.
@@ -44,7 +71,8 @@ using Addresses = std::vector<CUdeviceptr>;  // inputs, then outputs
 // All kernels of a run as one graph, for inputs and outputs at certain addresses.
 struct Recording {
   GraphExec graph;
-  std::vector<CUgraphNode> nodes;  // by kernel
+  std::vector<CUgraphNode> nodes;  // by launch
+  std::vector<size_t> first_node;  // by step, and one more
   Addresses addresses;
   bool traced;  // made while CUPTI listened, which sees the kernels of no other
   std::unique_ptr<MemoryCount> memory;  // what the device had less afterwards
@@ -130,6 +158,7 @@ class CudaBinding final : public Binding {
   struct Values {
     std::span<const Tensor> inputs;
     Addresses addresses;
+    CUdeviceptr arena, words;
     std::vector<Tensor> host_results;  // of host steps
     CudaProfiler* profiler = nullptr;  // null: nobody wants to know
   };
@@ -150,15 +179,19 @@ class CudaBinding final : public Binding {
   }
   bool is_wide(const CudaKernel& kernel) const;
   bool is_wide(const CudaStep& step) const;
-  int64_t workspace_of(const CudaStep& step) const;
+  int64_t workspace_of(const CudaStep& step, BoundLoop* loop) const;
+  std::optional<BoundLoop> bind_loop(const CudaStep& step) const;
+  int64_t lay_out_loop(const CudaStep& step, BoundLoop& loop) const;
 
   Addresses addresses(std::span<const Tensor> inputs, std::span<const Tensor> outputs,
                       const Frame& frame) const;
-  CUdeviceptr address(NodeId node, const Frame& frame, const Values& values) const;
+  CUdeviceptr address(NodeId node, const Values& values) const;
   void send_inputs(Frame& frame, const Values& values) const;
   template <class Use>
-  void with_arguments(const BoundKernel& kernel, const Frame& frame, const Values& values,
-                      const Use& use) const;
+  void each_launch(const BoundStep& step, const Values& values, const Use& use) const;
+  template <class Use>
+  void each_trip(const BoundStep& step, const Values& values, const Use& use) const;
+  bool moved(const BoundStep& step, const Addresses& from, const Addresses& to) const;
   void execute(const BoundStep& step, Frame& frame, Values& values, bool& after_kernel) const;
   void execute_host(NodeId id, Frame& frame, Values& values) const;
   void launch_all(RunState& state, Frame& frame, Values& values) const;
@@ -181,7 +214,8 @@ class CudaBinding final : public Binding {
   const CudaExecutable& executable_;
   SizeTable sizes_;
   std::vector<Place> places_;
-  std::vector<Place> workspaces_;   // by step
+  std::vector<Place> workspaces_;                // by step
+  std::vector<std::optional<BoundLoop>> loops_;  // by step, until they are part of it
   std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
   // Offsets in a frame's device memory, and of inputs and outputs in its host memory.
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
@@ -226,7 +260,10 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
   std::vector<int64_t> workspace_bytes;
-  for (const CudaStep* step : steps) workspace_bytes.push_back(workspace_of(*step));
+  for (const CudaStep* step : steps) {
+    loops_.push_back(bind_loop(*step));
+    workspace_bytes.push_back(workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
+  }
   Placement placement =
       place(executable_.plan().schedule(), plain, sizes_, std::move(places), workspace_bytes);
   places_ = std::move(placement.places);
@@ -278,12 +315,51 @@ bool CudaBinding::is_wide(const CudaStep& step) const {
                      [&](const StepKernel& kernel) { return is_wide(variant(kernel).kernel); });
 }
 
-int64_t CudaBinding::workspace_of(const CudaStep& step) const {
+// `loop`: null, or a loop whose offsets are set, from the workspace on.
+int64_t CudaBinding::workspace_of(const CudaStep& step, BoundLoop* loop) const {
+  if (loop) return lay_out_loop(step, *loop);
   int64_t bytes = 0;
   const bool wide = is_wide(step);
   for (const StepKernel& kernel : step.kernels)
     bytes = std::max(bytes, workspace_bytes(variant(kernel).kernel, sizes_, wide));
   return bytes;
+}
+
+std::optional<BoundLoop> CudaBinding::bind_loop(const CudaStep& step) const {
+  if (!step.body) return std::nullopt;
+  const auto& attr = graph()[std::get<DevicePrimitive>(step.step.kernel).node].as<LoopAttr>();
+  const int64_t trips = sizes_(attr.trips);
+  Tensor numbers(DType::i64, {std::max<int64_t>(trips, 1) * kNumbersApart});
+  for (int64_t trip = 0; trip < trips; ++trip)
+    numbers.as<int64_t>()[static_cast<size_t>(trip * kNumbersApart)] = trip;
+  const FunctionRequest copy{executable_.plan().copy_text(), false};
+  executable_.compile({copy});
+  return BoundLoop{.body = std::static_pointer_cast<const CudaBinding>(
+                       make_binding(executable_.body(step), sizes_)),
+                   .trips = trips,
+                   .numbers = upload(context(), numbers, Stream(context())),
+                   .copy = executable_.function(copy)};
+}
+
+// Gives the bytes of the workspace.
+int64_t CudaBinding::lay_out_loop(const CudaStep& step, BoundLoop& loop) const {
+  const auto& attr = graph()[std::get<DevicePrimitive>(step.step.kernel).node].as<LoopAttr>();
+  size_t end = 0;
+  const auto take = [&](size_t bytes) {
+    const size_t offset = end;
+    end += aligned(bytes);
+    return static_cast<int64_t>(offset);
+  };
+  loop.arena = take(static_cast<size_t>(loop.body->arena_bytes_));
+  const CudaBinding& body = *loop.body;
+  for (size_t i = 0; i < body.graph().outputs.size(); ++i) {
+    const size_t bytes = body.bytes(body.graph().outputs[i].node);
+    if (i >= static_cast<size_t>(attr.carried)) loop.stacked.push_back(take(bytes));
+    else loop.carried.push_back({take(bytes), take(bytes)});
+  }
+  for (int i = attr.carried; i < attr.carried + attr.scanned; ++i)
+    loop.scanned.push_back(take(body.input_bytes(static_cast<size_t>(i))));
+  return static_cast<int64_t>(end);
 }
 
 LaunchShape launch_shape(const CudaLaunch& launch) {
@@ -305,8 +381,16 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
   auto request = requests.begin();
   for (size_t i = 0; i < steps.size(); ++i) {
     const CudaStep* step = steps[i];
-    BoundStep bound{step, {}};
-    host_steps_ = host_steps_ || step->kernels.empty();
+    BoundStep bound{step, {}, std::move(loops_[i])};
+    if (bound.loop) {
+      bound.loop->arena += workspaces_[i].offset;
+      for (auto& slots : bound.loop->carried)
+        for (int64_t& slot : slots) slot += workspaces_[i].offset;
+      for (auto* slots : {&bound.loop->scanned, &bound.loop->stacked})
+        for (int64_t& slot : *slots) slot += workspaces_[i].offset;
+      checks_indices_ = checks_indices_ || bound.loop->body->checks_indices_;
+    }
+    host_steps_ = host_steps_ || std::holds_alternative<NodeId>(step->step.kernel);
     for (const StepKernel& kernel : step->kernels) {
       const CudaKernel& printed = variant(kernel).kernel;
       checks_indices_ = checks_indices_ || printed.checks_indices;
@@ -344,15 +428,15 @@ Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const
   return result;
 }
 
-CUdeviceptr CudaBinding::address(NodeId node, const Frame& frame, const Values& values) const {
+CUdeviceptr CudaBinding::address(NodeId node, const Values& values) const {
   const Place& place = places_[node.index];
   const auto index = static_cast<size_t>(place.index);
   switch (place.kind) {
     case Place::Kind::fixed: return device_address(place.data);
-    case Place::Kind::arena: return frame.memory.pointer() + static_cast<CUdeviceptr>(place.offset);
+    case Place::Kind::arena: return values.arena + static_cast<CUdeviceptr>(place.offset);
     case Place::Kind::input: return values.addresses[index];
     case Place::Kind::output: return values.addresses[graph().inputs.size() + index];
-    case Place::Kind::tensor: return frame.memory.pointer() + result_offsets_[index];
+    case Place::Kind::tensor: return values.arena + result_offsets_[index];
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
@@ -398,7 +482,7 @@ Tensor CudaBinding::host_value(NodeId node, const Frame& frame, const Values& va
   }
   Tensor result(type(node).dtype, shape(node));
   if (result.count()) {
-    copy_to_host(result.data(), address(node, frame, values), result.bytes(), frame.stream);
+    copy_to_host(result.data(), address(node, values), result.bytes(), frame.stream);
     if (values.profiler) values.profiler->copied(frame.stream);
   }
   frame.stream.synchronize();
@@ -423,22 +507,90 @@ void CudaBinding::execute_host(NodeId id, Frame& frame, Values& values) const {
   }
 }
 
+// Calls use(launch) for every kernel that the step launches, in order.
 template <class Use>
-void CudaBinding::with_arguments(const BoundKernel& kernel, const Frame& frame,
-                                 const Values& values, const Use& use) const {
-  std::vector<CUdeviceptr> pointers;
-  pointers.reserve(kernel.buffers.size());
-  for (const LoopBuffer& buffer : kernel.buffers)
-    pointers.push_back(buffer.node.valid() ? address(buffer.node, frame, values)
-                       : kernel.source->packed
-                           ? device_address(kernel.source->packed.data())
-                           : frame.memory.pointer() + static_cast<CUdeviceptr>(kernel.workspace));
+void CudaBinding::each_launch(const BoundStep& step, const Values& values, const Use& use) const {
+  if (step.loop) return each_trip(step, values, use);
+  for (const BoundKernel& kernel : step.kernels) {
+    if (kernel.shape.grid.x == 0) continue;
+    KernelLaunch launch{kernel.function, kernel.shape, {}, kernel.sizes.data()};
+    launch.pointers.reserve(kernel.buffers.size());
+    for (const LoopBuffer& buffer : kernel.buffers)
+      launch.pointers.push_back(buffer.node.valid() ? address(buffer.node, values)
+                                : kernel.source->packed
+                                    ? device_address(kernel.source->packed.data())
+                                    : values.arena + static_cast<CUdeviceptr>(kernel.workspace));
+    use(launch);
+  }
+}
+
+// The same for a loop: see LoopAttr for the order of its operands and results.
+template <class Use>
+void CudaBinding::each_trip(const BoundStep& step, const Values& values, const Use& use) const {
+  const BoundLoop& loop = *step.loop;
+  const CudaBinding& body = *loop.body;
+  const NodeId id = std::get<DevicePrimitive>(step.step->step.kernel).node;
+  const Node& node = graph()[id];
+  const auto& attr = node.as<LoopAttr>();
+  const auto carried = static_cast<size_t>(attr.carried),
+             scanned = static_cast<size_t>(attr.scanned), operands = node.inputs.size(),
+             outputs = body.graph().outputs.size();
+  std::vector<CUdeviceptr> results(outputs);  // 0: nobody reads it
+  for (NodeId output : step.step->step.group->outputs)
+    results[static_cast<size_t>(graph()[output].as<GetAttr>().index)] = address(output, values);
+  const auto at = [&](int64_t offset) { return values.arena + static_cast<CUdeviceptr>(offset); };
+  const auto copy = [&](CUdeviceptr from, CUdeviceptr to, size_t bytes) {
+    const auto count = static_cast<int64_t>(bytes);
+    if (count == 0) return;
+    const CudaLaunch shape = copy_launch(count, executable_.plan().target());
+    use(KernelLaunch{loop.copy, launch_shape(shape), {from, to}, &count});
+  };
+  const auto bytes_of = [&](size_t i) { return body.bytes(body.graph().outputs[i].node); };
+  for (size_t i = 0; loop.trips == 0 && i < carried; ++i)
+    if (results[i]) copy(address(node.inputs[i], values), results[i], bytes_of(i));
+  for (int64_t trip = 0; trip < loop.trips; ++trip) {
+    const auto number = static_cast<CUdeviceptr>(trip);
+    const auto element = attr.reverse ? static_cast<CUdeviceptr>(loop.trips - 1) - number : number;
+    Values inner{.arena = at(loop.arena), .words = values.words};
+    for (size_t i = 0; i < operands; ++i) {
+      CUdeviceptr from = i < carried && trip > 0 ? at(loop.carried[i][(trip + 1) % 2])
+                                                 : address(node.inputs[i], values);
+      if (i >= carried && i < carried + scanned) {
+        const size_t bytes = body.input_bytes(i);
+        from += element * bytes;
+        if (bytes % kVectorBytes) {
+          copy(from, at(loop.scanned[i - carried]), bytes);
+          from = at(loop.scanned[i - carried]);
+        }
+      }
+      inner.addresses.push_back(from);
+    }
+    inner.addresses.push_back(device_address(loop.numbers.data()) +
+                              number * kNumbersApart * sizeof(int64_t));
+    for (size_t i = 0; i < outputs; ++i) {
+      const bool last = trip == loop.trips - 1;
+      if (i < carried)
+        inner.addresses.push_back(last && results[i] ? results[i] : at(loop.carried[i][trip % 2]));
+      else
+        inner.addresses.push_back(results[i] && bytes_of(i) % kVectorBytes == 0
+                                      ? results[i] + number * bytes_of(i)
+                                      : at(loop.stacked[i - carried]));
+    }
+    for (const BoundStep& inside : body.steps_) body.each_launch(inside, inner, use);
+    for (size_t i = carried; i < outputs; ++i)
+      if (results[i] && bytes_of(i) % kVectorBytes)
+        copy(at(loop.stacked[i - carried]), results[i] + number * bytes_of(i), bytes_of(i));
+  }
+}
+
+// Calls use(arguments) with what the driver wants.
+template <class Use>
+void with_arguments(KernelLaunch launch, CUdeviceptr words, const Use& use) {
   std::vector<void*> arguments;
-  arguments.reserve(pointers.size() + 2);
-  for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
-  arguments.push_back(const_cast<int64_t*>(kernel.sizes.data()));
-  CUdeviceptr error = frame.words.pointer();
-  arguments.push_back(&error);
+  arguments.reserve(launch.pointers.size() + 2);
+  for (CUdeviceptr& pointer : launch.pointers) arguments.push_back(&pointer);
+  arguments.push_back(const_cast<int64_t*>(launch.sizes));
+  arguments.push_back(&words);
   use(arguments);
 }
 
@@ -448,75 +600,84 @@ void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
     after_kernel = false;
     return execute_host(*host, frame, values);
   }
-  for (const BoundKernel& kernel : step.kernels) {
-    LaunchShape shape = kernel.shape;
-    if (shape.grid.x == 0) continue;
+  each_launch(step, values, [&](KernelLaunch kernel) {
     // A kernel may start while the one ahead ends, and waits by itself for what that writes.
-    shape.programmatic = after_kernel && executable_.plan().target().clusters;
-    with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
-      launch(kernel.function, shape, frame.stream, arguments);
+    kernel.shape.programmatic = after_kernel && executable_.plan().target().clusters;
+    with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
+      launch(kernel.function, kernel.shape, frame.stream, arguments);
     });
     if (values.profiler) values.profiler->launched(step.step->step.profiled, frame.stream);
     after_kernel = !values.profiler || values.profiler->sees_graphs();
-  }
+  });
 }
 
 // Records all kernels as a graph.
 void CudaBinding::record(Frame& frame, Values& values, bool traced) const {
   Capture capture(frame.stream);
   std::vector<CUgraphNode> nodes;
-  bool after_kernel = false;
-  for (const BoundStep& step : steps_)
-    for (const BoundKernel& kernel : step.kernels) {
-      LaunchShape shape = kernel.shape;
-      nodes.push_back(nullptr);
-      if (shape.grid.x == 0) continue;
-      shape.programmatic = after_kernel && executable_.plan().target().clusters;
-      with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
-        launch(kernel.function, shape, frame.stream, arguments);
+  std::vector<size_t> first_node = {0};
+  for (const BoundStep& step : steps_) {
+    each_launch(step, values, [&](KernelLaunch kernel) {
+      kernel.shape.programmatic = !nodes.empty() && executable_.plan().target().clusters;
+      with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
+        launch(kernel.function, kernel.shape, frame.stream, arguments);
       });
-      nodes.back() = capture.last_node();
-      after_kernel = true;
-    }
+      nodes.push_back(capture.last_node());
+    });
+    first_node.push_back(nodes.size());
+  }
   CapturedGraph captured = capture.end();
   const size_t before = memory_use().free;
   GraphExec graph(std::move(captured));
   const size_t after = memory_use().free;
   frame.recording.emplace(
-      Recording{std::move(graph), std::move(nodes), values.addresses, traced,
+      Recording{std::move(graph), std::move(nodes), std::move(first_node), values.addresses, traced,
                 std::make_unique<MemoryCount>(executable_.shared().graphs,
                                               before > after ? before - after : 0)});
+}
+
+// Whether a step reads or writes an input or output whose address is another now.
+bool CudaBinding::moved(const BoundStep& step, const Addresses& from, const Addresses& to) const {
+  const auto has_moved = [&](NodeId node) {
+    if (!node.valid()) return false;
+    const Place& place = places_[node.index];
+    size_t at = static_cast<size_t>(place.index);
+    if (place.kind == Place::Kind::output) at += graph().inputs.size();
+    else if (place.kind != Place::Kind::input) return false;
+    return from[at] != to[at];
+  };
+  if (step.loop) {
+    const Step& plain = step.step->step;
+    return std::ranges::any_of(memory_of(graph(), plain), has_moved) ||
+           std::ranges::any_of(plain.group->outputs, has_moved);
+  }
+  return std::ranges::any_of(step.kernels, [&](const BoundKernel& kernel) {
+    return std::ranges::any_of(kernel.buffers,
+                               [&](const LoopBuffer& buffer) { return has_moved(buffer.node); });
+  });
 }
 
 // Launches the recorded graph, with the addresses of this run's inputs and outputs.
 void CudaBinding::replay(Frame& frame, Values& values) const {
   Recording& recording = *frame.recording;
   if (recording.addresses != values.addresses) {
-    const auto moved = [&](NodeId node) {
-      if (!node.valid()) return false;
-      const Place& place = places_[node.index];
-      size_t at = static_cast<size_t>(place.index);
-      if (place.kind == Place::Kind::output) at += graph().inputs.size();
-      else if (place.kind != Place::Kind::input) return false;
-      return recording.addresses[at] != values.addresses[at];
-    };
-    auto node = recording.nodes.begin();
-    for (const BoundStep& step : steps_)
-      for (const BoundKernel& kernel : step.kernels) {
-        const CUgraphNode at = *node++;
-        if (at && std::any_of(kernel.buffers.begin(), kernel.buffers.end(),
-                              [&](const LoopBuffer& buffer) { return moved(buffer.node); }))
-          with_arguments(kernel, frame, values, [&](std::span<void* const> arguments) {
-            recording.graph.set_kernel(at, kernel.function, kernel.shape, arguments);
-          });
-      }
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      if (!moved(steps_[i], recording.addresses, values.addresses)) continue;
+      size_t node = recording.first_node[i];
+      each_launch(steps_[i], values, [&](const KernelLaunch& kernel) {
+        with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
+          recording.graph.set_kernel(recording.nodes[node++], kernel.function, kernel.shape,
+                                     arguments);
+        });
+      });
+    }
     recording.addresses = values.addresses;
   }
   recording.graph.launch(frame.stream);
   if (!values.profiler) return;
-  for (const BoundStep& step : steps_)
-    for (const BoundKernel& kernel : step.kernels)
-      if (kernel.shape.grid.x) values.profiler->launched(step.step->step.profiled, frame.stream);
+  for (size_t i = 0; i < steps_.size(); ++i)
+    for (size_t node = recording.first_node[i]; node < recording.first_node[i + 1]; ++node)
+      values.profiler->launched(steps_[i].step->step.profiled, frame.stream);
 }
 
 // An idle frame that a run on `stream` (null: one of its own) may use at once.
@@ -617,7 +778,10 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
       std::ranges::any_of(inputs, is_on_gpu) || std::ranges::any_of(outputs, is_on_gpu);
   const bool made = state.results_on.kind == Device::Kind::cuda && make_outputs_on_device(outputs);
   std::unique_ptr<Frame> frame = take_frame(state, capturing);
-  Values values{inputs, addresses(inputs, outputs, *frame),
+  Values values{inputs,
+                addresses(inputs, outputs, *frame),
+                frame->memory.pointer(),
+                frame->words.pointer(),
                 std::vector<Tensor>(static_cast<size_t>(results_)),
                 static_cast<CudaProfiler*>(state.profiler)};
   if (frame->pending && !capturing) {
@@ -691,7 +855,7 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
     if (!on_device(node)) continue;
     Tensor& target = outputs[i];
     if (target) check_given(graph().outputs[i].name, target, type(node).dtype, shape(node));
-    const CUdeviceptr from = address(node, frame, values);
+    const CUdeviceptr from = address(node, values);
     if (is_on_gpu(target)) {
       if (device_address(target.data()) == from) continue;
       copy_on_device(device_address(target.data()), from, bytes(node), frame.stream);
@@ -736,14 +900,18 @@ void CudaBinding::finish(Frame& frame, const Values& values, Device results_on,
 std::vector<Tensor> CudaBinding::run_group() const {
   const ContextScope scope(*context());
   Frame frame(executable_.shared(), frame_bytes_, 0);
-  Values values{{}, addresses({}, {}, frame), std::vector<Tensor>(static_cast<size_t>(results_))};
+  Values values{{},
+                addresses({}, {}, frame),
+                frame.memory.pointer(),
+                frame.words.pointer(),
+                std::vector<Tensor>(static_cast<size_t>(results_))};
   bool after_kernel = false;
   execute(steps_[0], frame, values, after_kernel);
   std::vector<Tensor> results;
   for (NodeId output : steps_[0].step->step.group->outputs) {
     Tensor tensor = device_tensor(context(), type(output).dtype, shape(output));
     if (tensor.count())
-      copy_on_device(device_address(tensor.data()), address(output, frame, values), tensor.bytes(),
+      copy_on_device(device_address(tensor.data()), address(output, values), tensor.bytes(),
                      frame.stream);
     results.push_back(std::move(tensor));
   }

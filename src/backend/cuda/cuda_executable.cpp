@@ -61,20 +61,22 @@ Tensor download(const Tensor& tensor, const Stream& stream) {
   return result;
 }
 
-CudaExecutable::CudaExecutable(Schedule schedule, std::shared_ptr<CudaShared> shared)
-    : shared_(std::move(shared)),
-      plan_(std::move(schedule), shared_->precision, shared_->target),
-      keys_(expression_keys(graph())) {
+CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<CudaShared> shared)
+    : shared_(std::move(shared)), plan_(std::move(plan)), keys_(expression_keys(graph())) {
   const ContextScope scope(*shared_->context);
   prepared_.resize(graph().nodes.size());
   std::vector<FunctionRequest> requests;
-  for (const size_t text : plan_.texts_at_hand()) requests.push_back({text, false});
+  for (const size_t text : plan_->texts_at_hand()) requests.push_back({text, false});
   compile(requests);
   upload_constants();
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
-  for (CudaStep& step : plan_.prepare_steps()) pack(step, sizes), prepare(step, sizes);
-  for (auto* steps : {&plan_.bind_steps(), &plan_.steps()})
-    for (CudaStep& step : *steps) pack(step, sizes);
+  for (CudaStep& step : plan_->prepare_steps()) pack(step, sizes), prepare(step, sizes);
+  for (auto* steps : {&plan_->bind_steps(), &plan_->steps()})
+    for (CudaStep& step : *steps) {
+      pack(step, sizes);
+      if (step.body)
+        bodies_.emplace(step.body.get(), std::make_shared<CudaExecutable>(step.body, shared_));
+    }
 }
 
 void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const {
@@ -88,14 +90,14 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
     if (missing.empty()) continue;
     // The slow ones, which are the long ones, are dealt out first.
     std::stable_sort(missing.begin(), missing.end(), [&](size_t a, size_t b) {
-      return plan_.text(a).size() > plan_.text(b).size();
+      return plan_->text(a).size() > plan_->text(b).size();
     });
     const size_t programs = std::min(kPrograms, missing.size());
     std::vector<Source> sources;
     for (size_t program = 0; program < programs; ++program) {
       std::vector<std::string> texts;
       for (size_t i = program; i < missing.size(); i += programs)
-        texts.push_back(plan_.text(missing[i]));
+        texts.push_back(plan_->text(missing[i]));
       sources.push_back({fmt::format("plan_{}.cu", program), cuda_program(texts, wide), {}});
     }
     const std::vector<Cubin> cubins = shared_->compiler.compile_all(sources, shared_->architecture);
@@ -122,7 +124,7 @@ Tensor CudaExecutable::device_weight(NodeId node, const Stream& stream) const {
 // Constants that kernels read; those that only host steps or packings read stay where they are.
 void CudaExecutable::upload_constants() {
   const Stream stream(shared_->context);
-  for (const auto* steps : {&plan_.prepare_steps(), &plan_.bind_steps(), &plan_.steps()})
+  for (const auto* steps : {&plan_->prepare_steps(), &plan_->bind_steps(), &plan_->steps()})
     for (const CudaStep& step : *steps) {
       std::vector<NodeId> nodes;
       const auto add = [&](const Loops& loops) {
@@ -137,8 +139,8 @@ void CudaExecutable::upload_constants() {
           add(a->query.loops), add(a->key.loops), add(a->value.loops), add(a->score.loops),
               add(a->epilogue.loops);
       }
-      if (const auto* p = std::get_if<DevicePrimitive>(&step.step.kernel))
-        nodes = graph()[p->node].inputs;
+      if (std::holds_alternative<DevicePrimitive>(step.step.kernel))
+        nodes = memory_of(graph(), step.step);
       for (NodeId node : nodes) {
         const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr);
         if (!constant || prepared_[node.index]) continue;
@@ -189,7 +191,7 @@ std::shared_ptr<const Binding> CudaExecutable::bind(SizeTable sizes) const {
 
 std::vector<std::shared_ptr<const ProfiledStep>> CudaExecutable::profiled_steps() const {
   std::vector<std::shared_ptr<const ProfiledStep>> result;
-  for (const CudaStep& step : plan_.steps()) result.push_back(step.step.profiled);
+  for (const CudaStep& step : plan_->steps()) result.push_back(step.step.profiled);
   return result;
 }
 

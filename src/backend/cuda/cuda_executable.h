@@ -57,14 +57,19 @@ struct FunctionRequest {
 class CudaExecutable final : public Executable,
                              public std::enable_shared_from_this<CudaExecutable> {
  public:
-  CudaExecutable(Schedule schedule, std::shared_ptr<CudaShared> shared);
+  CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<CudaShared> shared);
   std::shared_ptr<const Binding> bind(SizeTable sizes) const override;
   std::vector<std::shared_ptr<const ProfiledStep>> profiled_steps() const override;
 
-  const CudaPlan& plan() const { return plan_; }
-  const Graph& graph() const { return plan_.graph(); }
+  const CudaPlan& plan() const { return *plan_; }
+  const Graph& graph() const { return plan_->graph(); }
   CudaShared& shared() const { return *shared_; }
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }  // on the device
+
+  // One trip of a loop. REQUIRES that the step has a body.
+  const std::shared_ptr<const CudaExecutable>& body(const CudaStep& step) const {
+    return bodies_.at(step.body.get());
+  }
 
   // Compiles those of them that are not yet, at once and in parallel.
   void compile(const std::vector<FunctionRequest>& requests) const;
@@ -77,7 +82,8 @@ class CudaExecutable final : public Executable,
   Tensor device_weight(NodeId node, const Stream& stream) const;
 
   std::shared_ptr<CudaShared> shared_;
-  CudaPlan plan_;
+  std::shared_ptr<CudaPlan> plan_;
+  std::map<const CudaPlan*, std::shared_ptr<const CudaExecutable>> bodies_;
   std::vector<std::string> keys_;
   std::vector<Tensor> prepared_;
 

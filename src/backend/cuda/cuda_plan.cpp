@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "backend/cuda/loop_body.h"
 #include "codegen/merge_axes.h"
+#include "fuse/fuse.h"
 #include "plan/attention.h"
 #include "plan/placement.h"
 
@@ -121,7 +123,7 @@ std::vector<Step> CudaPlan::fused_steps() const {
 }
 
 CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
-  CudaStep result{std::move(step), {}};
+  CudaStep result{std::move(step), {}, {}};
   const auto narrow = [&](Contraction& contraction) {
     for (Loops* part : {&contraction.lhs, &contraction.rhs, &contraction.epilogue})
       store_narrow(*part);
@@ -154,15 +156,42 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
   }
   if (const auto* host = std::get_if<NodeId>(&result.step.kernel)) {
     const NodeId node = *host;
-    for (CudaPrimitive& form : make_cuda_primitives(graph(), node, result.step.group->outputs))
-      result.kernels.push_back({std::move(form), {}, {}, {}});
-    if (result.kernels.empty()) return result;
+    result.kernels = primitive_kernels(node, *result.step.group);
+    if (graph()[node].op == Op::loop) result.body = loop_body(node);
+    if (result.kernels.empty() && !result.body) return result;
     result.step.kernel = DevicePrimitive{node};
     ProfiledStep profiled = *result.step.profiled;
     profiled.kind = "primitive";
     result.step.profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
   }
   return result;
+}
+
+std::vector<StepKernel> CudaPlan::primitive_kernels(NodeId node, const Group& group) const {
+  std::vector<StepKernel> kernels;
+  for (CudaPrimitive& form : make_cuda_primitives(graph(), node, group.outputs))
+    kernels.push_back({std::move(form), {}, {}, {}});
+  return kernels;
+}
+
+// Null where a trip needs the host.
+std::shared_ptr<CudaPlan> CudaPlan::loop_body(NodeId loop) const {
+  auto body = std::make_shared<CudaPlan>(fuse(make_loop_body(graph(), loop, node_times())),
+                                         precision_, target_);
+  return body->runs_on_device() ? body : nullptr;
+}
+
+// Whether kernels compute every output, in each run.
+bool CudaPlan::runs_on_device() const {
+  const std::vector<Time> times = node_times();
+  return std::none_of(steps_.begin(), steps_.end(),
+                      [](const CudaStep& step) {
+                        return std::holds_alternative<NodeId>(step.step.kernel);
+                      }) &&
+         std::all_of(
+             graph().outputs.begin(), graph().outputs.end(), [&](const GraphOutput& output) {
+               return times[output.node.index] == Time::run && graph()[output.node].op != Op::input;
+             });
 }
 
 const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable& sizes) const {
@@ -176,11 +205,22 @@ const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable
   else if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
     printed = print_cuda(*a, sizes, target_);
   else printed = print_cuda(std::get<CudaPrimitive>(kernel.form), graph(), sizes);
-  auto found = std::find(texts_.begin(), texts_.end(), printed.text);
-  if (found == texts_.end()) found = texts_.insert(texts_.end(), printed.text);
-  const auto text = static_cast<size_t>(found - texts_.begin());
+  const size_t text = text_index(printed.text);
   kernel.variants.push_back(std::make_unique<KernelVariant>(std::move(printed), text));
   return *kernel.variants.back();
+}
+
+// Of a text, which is added if it is new.
+size_t CudaPlan::text_index(std::string text) const {
+  const auto found = std::find(texts_.begin(), texts_.end(), text);
+  if (found != texts_.end()) return static_cast<size_t>(found - texts_.begin());
+  texts_.push_back(std::move(text));
+  return texts_.size() - 1;
+}
+
+size_t CudaPlan::copy_text() const {
+  const std::lock_guard lock(mutex_);
+  return text_index(copy_kernel_text());
 }
 
 std::string CudaPlan::text(size_t index) const {

@@ -29,9 +29,12 @@ struct StepKernel {
   mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the plan
 };
 
+class CudaPlan;
+
 struct CudaStep {
   Step step;
-  std::vector<StepKernel> kernels;  // empty for host steps
+  std::vector<StepKernel> kernels;  // none for loops and what the host evaluates
+  std::shared_ptr<CudaPlan> body;   // of a loop: one trip
 };
 
 class CudaPlan {
@@ -53,6 +56,7 @@ class CudaPlan {
   // Thread safe. The kernel for these sizes; printed if no earlier one serves them.
   const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes) const;
   std::string text(size_t index) const;
+  size_t copy_text() const;  // of the kernel that copies bytes
   // Of all kernels for the sizes that the schedule was made with, those that pack weights
   // included.
   std::vector<size_t> texts_at_hand() const;
@@ -61,6 +65,10 @@ class CudaPlan {
   std::vector<Step> fused_steps() const;
   std::vector<Time> node_times() const;
   CudaStep make_cuda_step(Step step, const SizeTable& sizes) const;
+  std::vector<StepKernel> primitive_kernels(NodeId node, const Group& group) const;
+  std::shared_ptr<CudaPlan> loop_body(NodeId loop) const;
+  bool runs_on_device() const;
+  size_t text_index(std::string text) const;  // REQUIRES mutex_
   void choose_storage();
   void store_narrow(Loops& loops) const;
   bool is_weight(NodeId node) const;

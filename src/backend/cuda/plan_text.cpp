@@ -56,7 +56,8 @@ class PlanPrinter {
     const ProfiledStep& profiled = *step.step.profiled;
     text_ += fmt::format("{}: {} -> {}  # {}\n", time, profiled.name, fmt::join(outputs, ", "),
                          fmt::join(profiled.nodes, ", "));
-    if (step.kernels.empty()) text_ += "on the host\n";
+    if (std::holds_alternative<NodeId>(step.step.kernel)) text_ += "on the host\n";
+    if (step.body) text_ += "in each trip of a loop:\n" + to_string(*step.body);
     for (const StepKernel& kernel : step.kernels) {
       if (kernel.packing) print_kernel("packs weights once: ", *kernel.packing);
       print_kernel("", kernel);

@@ -4,9 +4,9 @@
 
 // --- memory as bits
 
-// Copies `bytes` bytes between addresses that are multiples of 16.
+// In pieces of 16 bytes where both addresses are multiples of that.
 __device__ inline void copy_bytes(const void* from, void* to, i64 bytes) {
-  const i64 pieces = bytes / 16;
+  const i64 pieces = ((u64)from | (u64)to) % 16 ? 0 : bytes / 16;
   for (i64 i = first_element(); i < pieces; i += grid_step())
     ((uint4*)to)[i] = ((const uint4*)from)[i];
   for (i64 i = pieces * 16 + first_element(); i < bytes; i += grid_step())
