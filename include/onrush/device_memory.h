@@ -17,6 +17,9 @@ std::string why_no_cuda();
 
 int cuda_device_count();
 
+// "0000:1a:00.0", the name of a GPU for other tools, as NVML. Initialises the driver only.
+std::string pci_address(Device device);
+
 // Uninitialised elements; strings are always on the host. Memory of a GPU comes from a pool, and
 // goes back to it when the default stream has done what it was given until then. Throws
 // Error{out_of_memory}.

@@ -197,9 +197,9 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
   add_inputs(command, compare.inputs);
   command
       .add_option("--with", compare.with,
-                  "Engines, separated by commas: onnxruntime[:iobinding|tuned], "
+                  "Engines, separated by commas: onnxruntime[:iobinding|graph|tuned], "
                   "openvino[:bf16], pytorch[:channels_last|autocast|half|graph|compile] (several: "
-                  "pytorch:half+compile), "
+                  "pytorch:half+graph), "
                   "onrush:PRECISION, PEER:all, or all (default: onnxruntime; openvino on the CPU; "
                   "pytorch with --torch)")
       ->type_name("LIST")

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <optional>
 
-#include "backend/cuda/transfer.h"
 #include "base/check.h"
 #include "engines/open_loop.h"
 #include "engines/worker.h"
@@ -11,6 +10,7 @@
 #include "npy/npy.h"
 #include "runtime/precision.h"
 #include "runtime/session_impl.h"
+#include <onrush/device_memory.h>
 
 namespace onrush::engines {
 namespace {
@@ -54,20 +54,21 @@ class OnrushEngine {
   }
 
   void move_to_device(const std::string& device) {
-    ordinal_ = cuda_ordinal(device);
-    if (!ordinal_)
+    const std::optional<int> ordinal = cuda_ordinal(device);
+    if (!ordinal)
       fail(ErrorCode::invalid_argument, "inputs can only be placed on a GPU, not on '{}'", device);
-    for (auto& [name, value] : inputs_) value = cuda::to_device(*ordinal_, value.tensor());
+    placement_ = Device{Device::Kind::cuda, *ordinal};
+    for (auto& [name, value] : inputs_) value = moved_to(*placement_, value.tensor());
     options_ = new_options();
   }
 
   // With memory for the outputs where they are to be placed on a GPU.
   RunOptions new_options() const {
     RunOptions options;
-    for (size_t i = 0; ordinal_ && i < first_outputs_.size(); ++i) {
+    for (size_t i = 0; placement_ && i < first_outputs_.size(); ++i) {
       const Tensor& host = first_outputs_[i].tensor();
       options.outputs[session_->outputs()[i].name] =
-          cuda::empty_on_device(*ordinal_, host.dtype(), host.shape());
+          new_tensor(host.dtype(), host.shape(), *placement_);
     }
     return options;
   }
@@ -111,7 +112,7 @@ class OnrushEngine {
   static Json gpu(const std::string& device) {
     const std::optional<int> ordinal = cuda_ordinal(device);
     if (!ordinal) fail(ErrorCode::invalid_argument, "'{}' is no GPU", device);
-    return {{"pci_address", cuda::pci_address(*ordinal)}};
+    return {{"pci_address", pci_address({Device::Kind::cuda, *ordinal})}};
   }
 
   Json open_loop(const Json& request) {
@@ -138,7 +139,7 @@ class OnrushEngine {
   }
 
   std::optional<Session> session_;
-  std::optional<int> ordinal_;  // of the GPU that inputs and outputs are placed on
+  std::optional<Device> placement_;  // of inputs and outputs, if on a GPU
   NamedValues inputs_;
   RunOptions options_;
   std::vector<Value> first_outputs_, results_;

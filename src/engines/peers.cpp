@@ -59,7 +59,7 @@ std::string output_of(const std::string& interpreter, const std::string& program
 
 const std::vector<Peer>& peers() {
   static const std::vector<Peer> all = {
-      {"onnxruntime", "onnxruntime", {"iobinding", "tuned"}},
+      {"onnxruntime", "onnxruntime", {"iobinding", "graph", "tuned"}},
       {"openvino", "openvino", {"bf16"}},
       {"pytorch", "torch", {"channels_last", "autocast", "half", "graph", "compile"}},
   };

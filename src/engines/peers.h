@@ -15,7 +15,7 @@ struct Peer {
 };
 const std::vector<Peer>& peers();
 
-// Full names of all that "pytorch", "pytorch:half", "pytorch:half+compile" (both at once),
+// Full names of all that "pytorch", "pytorch:graph", "pytorch:half+graph" (both at once),
 // "pytorch:all" (its defaults, and each variant by itself) or "all" means.
 // Throws Error{invalid_argument}, which lists the names there are.
 std::vector<std::string> peer_names(const std::string& text);

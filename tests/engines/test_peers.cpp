@@ -13,9 +13,7 @@ TEST(Peers, names) {
   EXPECT_EQ(peer_names("openvino:all"), (Names{"openvino", "openvino:bf16"}));
   EXPECT_EQ(peer_names("pytorch:half+channels_last+graph"),
             Names{"pytorch:half+channels_last+graph"});
-  size_t all = 0;
-  for (const Peer& peer : peers()) all += peer_names(peer.name + ":all").size();
-  EXPECT_EQ(peer_names("all").size(), all);
+  EXPECT_GE(peer_names("all").size(), 12u);
   EXPECT_THROW(peer_names("tensorrt"), Error);
   for (const char* wrong : {"openvino:fast", "openvino:", "pytorch:half+", "pytorch:half+fast"})
     EXPECT_THROW(peer_names(wrong), Error) << wrong;

@@ -34,6 +34,19 @@ std::string why_no_cuda() {
 
 int cuda_device_count() { return cuda::device_count(); }
 
+std::string pci_address(Device device) {
+  CUdevice handle;
+  cuda::check(cuda::driver().cuDeviceGet(&handle, device.index), "cuDeviceGet");
+  const auto attribute = [&](CUdevice_attribute name) {
+    int value = 0;
+    cuda::check(cuda::driver().cuDeviceGetAttribute(&value, name, handle), "cuDeviceGetAttribute");
+    return value;
+  };
+  return fmt::format("{:04x}:{:02x}:{:02x}.0", attribute(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID),
+                     attribute(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID),
+                     attribute(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID));
+}
+
 Tensor new_tensor(DType dtype, Shape shape, Device device) {
   if (!on_gpu(device) || dtype == DType::string) return Tensor(dtype, std::move(shape));
   return cuda::MemoryPool::of_device(device.index)->tensor(dtype, std::move(shape));

@@ -8,10 +8,6 @@ import torch
 from profiled_runs import ProfiledRuns
 
 
-# Variants that are compared on GPUs.
-ON_GPU = [set(), {"channels_last"}, {"autocast"}, {"graph"}]
-
-
 def make_module(source, model):
     """The module of "module:callable", of a .pt2 file, or built from the ONNX file."""
     if not source:
@@ -57,11 +53,6 @@ class Engine:
         self.resident = request["placement"] == "device"
         if "graph" in self.variants and not self.on_gpu:
             raise RuntimeError("CUDA graphs need a GPU")
-        if self.on_gpu and not (self.resident and self.variants in ON_GPU):
-            raise RuntimeError(
-                "is compared on a GPU with --placement device only, and eager, or with one of "
-                "channels_last, autocast and graph"
-            )
         bf16 = not self.on_gpu or request["precision"] == "bf16"
         self.half_dtype = torch.bfloat16 if bf16 else torch.float16
         tf32 = request["precision"] != "fp32"
@@ -85,7 +76,10 @@ class Engine:
         self.inputs = [self.layout(t.to(self.device)) for t in self.host]
         self.call = self.module
         if "compile" in self.variants:
-            self.call = torch.compile(self.module)
+            own_graphs = self.on_gpu and "graph" not in self.variants
+            self.call = torch.compile(
+                self.module, mode="reduce-overhead" if own_graphs else "default"
+            )
         if "graph" in self.variants:
             self.record()
 
@@ -105,17 +99,17 @@ class Engine:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                self.module(*self.inputs)
+                self.forward()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            outputs = self.module(*self.inputs)
+            outputs = self.forward()
 
-        def replay(*_):
+        def replay():
             graph.replay()
             return outputs
 
-        self.call = replay
+        self.forward = replay
 
     def forward(self):
         if "autocast" not in self.variants:
@@ -124,7 +118,12 @@ class Engine:
             return tensors_of(self.call(*self.inputs))
 
     def run(self):
+        if self.on_gpu and not self.resident:
+            for target, source in zip(self.inputs, self.host):
+                target.copy_(source)
         outputs = self.forward()
+        if self.on_gpu and not self.resident:
+            outputs = [tensor.cpu() for tensor in outputs]
         if self.on_gpu:
             torch.cuda.synchronize()
         return outputs

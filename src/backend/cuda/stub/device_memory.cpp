@@ -16,6 +16,10 @@ std::string why_no_cuda() {
          "nvidia-cuda-runtime from PyPI (or the CUDA toolkit) and build again";
 }
 
+std::string pci_address(Device device) {
+  require_host(device);
+  return "";
+}
 int cuda_device_count() { return 0; }
 
 Tensor new_tensor(DType dtype, Shape shape, Device device) {
