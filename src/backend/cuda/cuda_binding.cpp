@@ -9,6 +9,7 @@
 #include "backend/cuda/cuda_profiler.h"
 #include "backend/cuda/graph.h"
 #include "base/check.h"
+#include "plan/cost.h"
 #include "reference/evaluate.h"
 #include <onrush/device_memory.h>
 
@@ -55,6 +56,7 @@ struct BoundStep {
   const CudaStep* step;
   std::vector<BoundKernel> kernels;
   std::optional<BoundLoop> loop;
+  mutable std::shared_ptr<const ProfiledStep> profiled = {};  // once a run is profiled
 };
 
 // What is put on a stream.
@@ -206,6 +208,7 @@ class CudaBinding final : public Binding {
   void finish(Frame& frame, const Values& values, Device results_on,
               std::span<Tensor> outputs) const;
   [[noreturn]] void report_index(std::unique_ptr<Frame> frame) const;
+  void describe_steps() const;
   void check_capture(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const;
   std::unique_ptr<Frame> take_frame(const RunState& state, bool capturing) const;
   std::unique_ptr<Frame> take_idle(CUstream stream, bool capturing) const;
@@ -223,6 +226,8 @@ class CudaBinding final : public Binding {
   size_t frame_bytes_ = 0, host_bytes_ = 0;
   int results_ = 0;
   int64_t arena_bytes_ = 0;
+  std::vector<int64_t> live_bytes_;  // by step
+  mutable std::once_flag described_;
   std::vector<BoundStep> steps_;
   bool host_steps_ = false;
   bool checks_indices_ = false;  // kernels may find an index out of range
@@ -269,6 +274,7 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   places_ = std::move(placement.places);
   workspaces_ = std::move(placement.workspaces);
   arena_bytes_ = placement.arena_bytes;
+  live_bytes_ = std::move(placement.live_bytes);
   results_ = placement.tensors;
 }
 
@@ -606,7 +612,7 @@ void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
     with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
       launch(kernel.function, kernel.shape, frame.stream, arguments);
     });
-    if (values.profiler) values.profiler->launched(step.step->step.profiled, frame.stream);
+    if (values.profiler) values.profiler->launched(step.profiled, frame.stream);
     after_kernel = !values.profiler || values.profiler->sees_graphs();
   });
 }
@@ -677,7 +683,7 @@ void CudaBinding::replay(Frame& frame, Values& values) const {
   if (!values.profiler) return;
   for (size_t i = 0; i < steps_.size(); ++i)
     for (size_t node = recording.first_node[i]; node < recording.first_node[i + 1]; ++node)
-      values.profiler->launched(steps_[i].step->step.profiled, frame.stream);
+      values.profiler->launched(steps_[i].profiled, frame.stream);
 }
 
 // An idle frame that a run on `stream` (null: one of its own) may use at once.
@@ -764,6 +770,16 @@ void CudaBinding::follow_default_stream(const Frame& frame) const {
   frame.stream.wait(frame.ready);
 }
 
+// What profiles say of the steps at the sizes of the binding.
+void CudaBinding::describe_steps() const {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const auto kernels = std::ranges::count_if(
+        steps_[i].kernels, [](const BoundKernel& kernel) { return kernel.shape.grid.x > 0; });
+    steps_[i].profiled = profiled_at(graph(), steps_[i].step->step, sizes_, live_bytes_[i],
+                                     std::max(1, static_cast<int>(kernels)));
+  }
+}
+
 void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
                       std::span<Tensor> outputs) const {
   const ContextScope scope(*context());
@@ -790,6 +806,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     if (frame->staged) frame->done.synchronize();
   }
   if (made || (given && !state.stream)) follow_default_stream(*frame);
+  if (state.profile) std::call_once(described_, [this] { describe_steps(); });
   if (values.profiler) values.profiler->begin(frame->stream);
   {
     const ProfileTimer timer(state, copy_step());
