@@ -7,6 +7,7 @@ import warnings
 import models
 import numpy as np
 import pytest
+from test_processes import in_child
 
 import onrush
 import onrush.ort as ort
@@ -372,6 +373,28 @@ def test_sessions_do_not_leak(gpu_bytes):
     assert gpu_bytes() - before <= 4 << 20
 
 
+@needs_gpu
+def test_fork_after_use(session):
+    """In the child there is a clear error, never a hang, and the CPU can be used."""
+    session.run(None, FEED)
+    value = there(X)
+
+    def child():
+        for call in (
+            lambda: session.run(None, FEED),
+            lambda: onrush.Session(models.ADD, device="cuda"),
+            value.numpy,
+        ):
+            with pytest.raises(Exception, match="fork"):
+                call()
+        with pytest.warns(UserWarning, match="fork"):
+            on_cpu = ort.InferenceSession(models.ADD, providers=[CUDA, CPU])
+        np.testing.assert_array_equal(on_cpu.run(None, FEED)[0], X + 1)
+
+    assert in_child(child) == 0
+    np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
+
+
 # --- torch
 
 
@@ -393,6 +416,7 @@ def test_torch_tensors(torch):
         assert z.device == x.device and torch.equal(z, x + y)
     transposed = torch.randn(3, 64, device="cuda").T
     assert torch.equal(torch.from_dlpack(session(transposed, y)[0]), transposed + y)
+    assert torch.equal(torch.from_dlpack(session(x.cpu().pin_memory(), y)[0]), x + y)
     with pytest.raises(onrush.Error, match="input 'x'.*require"):
         session(x.requires_grad_(), y)
 
