@@ -208,7 +208,7 @@ class CudaBinding final : public Binding {
   void finish(Frame& frame, const Values& values, Device results_on,
               std::span<Tensor> outputs) const;
   [[noreturn]] void report_index(std::unique_ptr<Frame> frame) const;
-  void describe_steps() const;
+  void describe_steps(const Values& values) const;
   void check_capture(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const;
   std::unique_ptr<Frame> take_frame(const RunState& state, bool capturing) const;
   std::unique_ptr<Frame> take_idle(CUstream stream, bool capturing) const;
@@ -771,12 +771,12 @@ void CudaBinding::follow_default_stream(const Frame& frame) const {
 }
 
 // What profiles say of the steps at the sizes of the binding.
-void CudaBinding::describe_steps() const {
+void CudaBinding::describe_steps(const Values& values) const {
   for (size_t i = 0; i < steps_.size(); ++i) {
-    const auto kernels = std::ranges::count_if(
-        steps_[i].kernels, [](const BoundKernel& kernel) { return kernel.shape.grid.x > 0; });
+    int launches = 0;
+    each_launch(steps_[i], values, [&](const KernelLaunch&) { ++launches; });
     steps_[i].profiled = profiled_at(graph(), steps_[i].step->step, sizes_, live_bytes_[i],
-                                     std::max(1, static_cast<int>(kernels)));
+                                     std::max(1, launches));
   }
 }
 
@@ -806,7 +806,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     if (frame->staged) frame->done.synchronize();
   }
   if (made || (given && !state.stream)) follow_default_stream(*frame);
-  if (state.profile) std::call_once(described_, [this] { describe_steps(); });
+  if (state.profile) std::call_once(described_, [&] { describe_steps(values); });
   if (values.profiler) values.profiler->begin(frame->stream);
   {
     const ProfileTimer timer(state, copy_step());
