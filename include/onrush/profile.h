@@ -21,6 +21,7 @@ struct ProfiledStep {
   std::vector<std::string> nodes;         // the ONNX nodes that it computes
   std::vector<std::string> inlined = {};  // nodes that it computes for itself, as others may too
   std::string apart = {};                 // why it is not part of a kernel before it
+  std::string way = {};  // on a GPU, where there are several: how it is computed at the sizes
 
   // At the sizes of the run. All 0 for "graph" and "compile".
   int64_t bytes_read = 0;  // each element that is needed counts once

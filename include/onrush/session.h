@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <onrush/error.h>
@@ -40,9 +41,16 @@ struct SessionOptions {
   // Bytes for weights and scratch, in the memory of the device: the GPU's or the host's; 0: no
   // limit.
   size_t memory_limit = 0;
-  // Of kernels compiled for a GPU. Empty: $ONRUSH_CACHE, else $XDG_CACHE_HOME/onrush, else
-  // ~/.cache/onrush.
+  // Of kernels compiled for a GPU and of what tuning found. Empty: $ONRUSH_CACHE, else
+  // $XDG_CACHE_HOME/onrush, else ~/.cache/onrush.
   std::string cache_folder = {};
+  // GPUs only: the first run of each size measures which of several ways to compute a matrix
+  // product or convolution is the fastest: Onrush's kernel cut into other tiles, or cuBLASLt where
+  // that is installed. It takes seconds. What it finds is kept in the cache, and used from then on
+  // by sessions that do not ask for it, too.
+  bool tune = false;
+  // Told what takes long, by the thread that does it: "tuning 3 of 17: ...".
+  std::function<void(std::string_view)> progress = {};
 };
 
 // One dimension of a model's input or output: a size, a name, or neither.

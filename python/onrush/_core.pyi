@@ -50,6 +50,7 @@ class Session:
         optimization_level: int = 1,
         memory_limit: int = 0,
         cache_folder: str = "",
+        tune: bool = False,
         stream: int = 0,
         dims: Mapping[str, int] = {},
         initializers: Mapping[str, Any] = {},

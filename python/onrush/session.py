@@ -85,6 +85,9 @@ class Session:
         host's; 0 is no limit.
     cache_folder: of kernels compiled for a GPU; "" is $ONRUSH_CACHE, or else onrush in the user's
         cache folder.
+    tune: on a GPU: the first run of each size measures which of several ways to compute a matrix
+        product or convolution is the fastest. It takes seconds; what it finds is kept in the cache
+        folder, and used from then on without asking, too.
 
     Raises onrush.Error for a model or a call that cannot work, saying where and why.
     """
@@ -99,6 +102,7 @@ class Session:
         optimize: bool = True,
         memory_limit: int = 0,
         cache_folder: str | os.PathLike[str] = "",
+        tune: bool = False,
     ):
         self._core = _core.Session(
             model if isinstance(model, bytes) else os.fspath(model),
@@ -108,6 +112,7 @@ class Session:
             optimization_level=int(optimize),
             memory_limit=memory_limit,
             cache_folder=os.fspath(cache_folder),
+            tune=tune,
         )
         self._profile: Profile | None = None  # of the last run that had one
         self._inputs = tuple(_argument(*described) for described in self._core.inputs)

@@ -306,12 +306,13 @@ void bind_session(nb::module_& module) {
           "__init__",
           [](PySession* self, nb::handle source, int threads, const std::string& device,
              const std::string& precision_name, int optimization_level, size_t memory_limit,
-             const std::string& cache_folder, uintptr_t stream,
+             const std::string& cache_folder, bool tune, uintptr_t stream,
              std::unordered_map<std::string, int64_t> dims, const nb::dict& initializers) {
             LoadOptions options;
             options.session = {threads,      precision(precision_name),
                                device,       optimization_level,
-                               memory_limit, cache_folder};
+                               memory_limit, cache_folder,
+                               tune};
             // NOLINTNEXTLINE(performance-no-int-to-ptr): Python passes handles as numbers
             options.stream = reinterpret_cast<void*>(stream);
             options.dims = std::move(dims);
@@ -323,7 +324,7 @@ void bind_session(nb::module_& module) {
           },
           "source"_a, nb::kw_only(), "threads"_a = 0, "device"_a = "cpu",
           "precision"_a = "standard", "optimization_level"_a = 1, "memory_limit"_a = 0,
-          "cache_folder"_a = "", "stream"_a = 0, "dims"_a = nb::dict(),
+          "cache_folder"_a = "", "tune"_a = false, "stream"_a = 0, "dims"_a = nb::dict(),
           "initializers"_a = nb::dict())
       .def_prop_ro("inputs", [](const PySession& self) { return described(self.impl().inputs()); })
       .def_prop_ro("outputs",

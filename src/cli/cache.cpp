@@ -1,6 +1,7 @@
 // onrush cache: what is kept on disk between processes.
 #include <map>
 
+#include "backend/cuda/cuda_backend.h"
 #include "base/check.h"
 #include "base/disk_cache.h"
 #include "cli/commands.h"
@@ -37,6 +38,10 @@ void cache(const CacheCommand& command) {
     fail(ErrorCode::not_found,
          "the environment names no folder for a cache; set ONRUSH_CACHE or HOME, or give --folder");
   const DiskCache disk(options);
+  if (command.tuning) {
+    for (const std::string& line : tuning_lines(disk)) fmt::print("{}\n", line);
+    return;
+  }
   if (command.keep) disk.trim(*command.keep);
   show(disk);
 }

@@ -93,6 +93,7 @@ void doctor();
 struct CacheCommand {
   std::string folder;            // empty: the default
   std::optional<uint64_t> keep;  // at most so many bytes; what was used least recently goes
+  bool tuning = false;           // show the results of tuning, one by one
 };
 void cache(const CacheCommand& command);
 

@@ -62,12 +62,13 @@ explain::Explanation make_explanation(const ExplainCommand& command, Progress& p
   explain::ExplainOptions options;
   options.model = command.model;
   options.session = command.session;
+  options.session.progress = [&](std::string_view text) { progress.show(text); };
   options.record.runs = command.runs;
   options.record.progress = [&](const std::string& text) { progress.show(text); };
   options.alternatives = command.alternatives;
   progress.show("loading " + command.model);
   const measure::Stopwatch load;
-  const Session session = Session::load(command.model, command.session);
+  const Session session = Session::load(command.model, options.session);
   const double load_ms = load.milliseconds();
   const Inputs inputs = make_inputs(session.inputs(), parse(command.inputs));
   try {

@@ -75,7 +75,8 @@ measure::Json load_request(const MeasuredModel& model, const InputFile& inputs,
           {"device", setting.device},
           {"placement", setting.placement},
           {"precision", setting.precision},
-          {"threads", thread_count(setting.threads)}};
+          {"threads", thread_count(setting.threads)},
+          {"tune", setting.tune}};
 }
 
 engines::Contestant onrush_contestant(const std::string& name, measure::Json load,

@@ -49,7 +49,8 @@ struct Setting {
   std::string device = "cpu";
   std::string placement;  // "host" or "device"
   std::string precision = "standard";
-  int threads = 0;  // 0: one a processor
+  int threads = 0;    // 0: one a processor
+  bool tune = false;  // Onrush on a GPU only
 };
 // What an engine is asked to load, see engines/onrush_engine.h.
 measure::Json load_request(const MeasuredModel& model, const InputFile& inputs,

@@ -71,6 +71,12 @@ void add_optimization(CLI::App& command, int& level) {
       ->check(quiet(CLI::Range(0, 1)));
 }
 
+void add_tune(CLI::App& command, bool& tune) {
+  command.add_flag("--tune", tune,
+                   "On a GPU: measure first which ways to compute products and convolutions of "
+                   "these sizes are the fastest; kept, and used without asking from then on");
+}
+
 // How the model is run.
 void add_session(CLI::App& command, SessionOptions& session) {
   add_threads(command, session.threads);
@@ -82,6 +88,7 @@ void add_session(CLI::App& command, SessionOptions& session) {
       .add_option("--cache-folder", session.cache_folder,
                   "Where kernels compiled for a GPU are kept; see 'onrush cache'")
       ->type_name("DIR");
+  add_tune(command, session.tune);
   add_optimization(command, session.optimization_level);
   command
       .add_option("--memory-limit", session.memory_limit,
@@ -152,6 +159,7 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
       ->allow_extra_args(false)
       ->check(quiet(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"})));
   add_device(command, bench.setting.device, "cpu (default) or cuda[:N]");
+  add_tune(command, bench.setting.tune);
   add_placement(command, bench.setting.placement,
                 "Where inputs and outputs lie: host, or device (default on a GPU: both in turn)");
   add_threads(command, bench.setting.threads);
@@ -225,6 +233,7 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
       ->type_name("X")
       ->check(quiet(CLI::PositiveNumber));
   add_device(command, compare.setting.device, "cpu (default) or cuda[:N], for all engines");
+  add_tune(command, compare.setting.tune);
   add_placement(command, compare.setting.placement,
                 "Where inputs and outputs lie: host, or device (default on a GPU)");
   command
@@ -308,6 +317,9 @@ CLI::App& add_cache(CLI::App& app, CacheCommand& chosen) {
     return &action;
   };
   add("show", "Show the folder and what it holds (default)");
+  add("tuning", "Show what was measured of each product and convolution")->callback([&] {
+    chosen.tuning = true;
+  });
   add("trim", "Remove what was used least recently")
       ->add_option("SIZE", chosen.keep, "Most bytes to keep, as in 512MB")
       ->required()

@@ -103,7 +103,9 @@ void run(const RunCommand& command) {
   Figures figures;
   progress.show("loading " + command.model);
   const measure::Stopwatch load;
-  const Session session = Session::load(command.model, command.session);
+  SessionOptions options = command.session;
+  options.progress = [&](std::string_view text) { progress.show(text); };
+  const Session session = Session::load(command.model, options);
   figures.load_ms = load.milliseconds();
 
   const Inputs inputs = make_inputs(session.inputs(), choices);

@@ -129,7 +129,7 @@ std::string math_type(const CudaContraction& c, bool group) {
 }
 
 CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
-                       const ContractionTile* forced) {
+                       const TileChoice* choice) {
   Writer w(sizes);
   const PrintedOperand lhs = print_operand(w, {&c.lhs, CudaContraction::m, "Lhs", "l", c.factor,
                                                c.sum, false, c.padded_k}),
@@ -143,7 +143,7 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
   if (c.padded_k) k.factors.back() = c.padded_k;
   const int factor_bytes = static_cast<int>(byte_size(c.factor, 1));
   const bool groups = target.warpgroups && !lhs.across && !rhs.across;
-  const ContractionTile tile = forced ? *forced
+  const ContractionTile tile = choice ? choice->tile
                                       : choose_tile({batch.at(sizes), m.at(sizes), n.at(sizes),
                                                      k.at(sizes), factor_bytes, c.math, groups},
                                                     target);
@@ -163,6 +163,7 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
   kernel.work = batch;
   kernel.m = m, kernel.n = n, kernel.k = k;
   kernel.tile = tile;
+  kernel.cluster = choice ? choice->cluster : 0;
   kernel.math = c.math;
   kernel.groups = groups;
   kernel.factor_bytes = factor_bytes;
@@ -340,8 +341,8 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
 }
 
 CudaKernel print_cuda(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
-                      const ContractionTile* tile) {
-  return c.direct ? print_direct(c, sizes, target) : print_tiles(c, sizes, target, tile);
+                      const TileChoice* choice) {
+  return c.direct ? print_direct(c, sizes, target) : print_tiles(c, sizes, target, choice);
 }
 
 }  // namespace onrush

@@ -335,7 +335,8 @@ bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& 
   if (kernel.schedule == CudaSchedule::row &&
       threads_for_row(kernel.reduced.at(sizes)) != kernel.row_threads)
     return false;
-  if (kernel.schedule == CudaSchedule::tile && !tile_fits(kernel, sizes, target)) return false;
+  if (kernel.schedule == CudaSchedule::tile && !kernel.cluster && !tile_fits(kernel, sizes, target))
+    return false;
   return std::all_of(kernel.facts.begin(), kernel.facts.end(), [&](const SizeFact& fact) {
     return (sizes(fact.dim) % fact.width == 0) == fact.divides;
   });

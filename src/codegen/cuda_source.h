@@ -59,6 +59,13 @@ struct ContractionTile {
   int threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
 
+// A tile, and how many blocks of a cluster share one.
+struct TileChoice {
+  ContractionTile tile;
+  int cluster;
+  bool operator==(const TileChoice&) const = default;
+};
+
 // How the factors are multiplied.
 enum class ContractionMath : uint8_t { scalar, tf32, f16, bf16 };
 
@@ -101,6 +108,7 @@ struct CudaKernel {
   int slice_rows = 0;   // column: elements of a column that a slice of it has at least
   Extent m, n, k;       // tile
   ContractionTile tile = {};
+  int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
   bool groups = false;       // tile: operands lie so that warpgroups can multiply them
   int factor_bytes = 0;      // tile: of an element in shared memory
@@ -125,7 +133,8 @@ struct CudaLaunch {
   int64_t shared_bytes;
 };
 
-// Whether the kernel serves these sizes, about as well as one printed for them would.
+// Whether the kernel serves these sizes, about as well as one printed for them would. Of a tile
+// that was chosen by measurement only whether it serves them.
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
 // How often the kernel is launched, one pass after the other.
 int passes_of(const CudaKernel& kernel, const SizeTable& sizes);
@@ -162,9 +171,9 @@ struct CudaContraction {
 // multiplied. `sizes` decide whether it is direct. May make new Dims.
 CudaContraction make_cuda_contraction(const Contraction& contraction, bool weights,
                                       ContractionMath f32_math, const SizeTable& sizes);
-// `tile`: the one to use; null: the best by a model of the device.
+// `choice`: how it is cut; null: the best by a model of the device.
 CudaKernel print_cuda(const CudaContraction& contraction, const SizeTable& sizes,
-                      const CudaTarget& target, const ContractionTile* tile = nullptr);
+                      const CudaTarget& target, const TileChoice* choice = nullptr);
 
 // softmax(scores) values as one kernel: two contractions, the first's results and their softmax
 // never in memory.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <span>
 
 namespace onrush {
@@ -63,9 +64,10 @@ int64_t tiles_of(const ContractionTile& tile, const ContractionSize& size) {
   return size.batch * divide_up(size.m, tile.m) * divide_up(size.n, tile.n);
 }
 
-// The best number of blocks that share a tile.
-Plan plan_tile(const TimedTile& timed, const ContractionSize& size, const CudaTarget& target) {
-  Plan best;
+// For each number of blocks that may share a tile.
+std::vector<Plan> plans_of_tile(const TimedTile& timed, const ContractionSize& size,
+                                const CudaTarget& target) {
+  std::vector<Plan> plans;
   const int64_t tiles = tiles_of(timed.tile, size), steps = steps_of(timed.tile, size);
   for (int cluster = 1; cluster <= (target.clusters ? 8 : 1); cluster *= 2) {
     if (cluster > 1 && (tiles * cluster > 2 * target.multiprocessors || steps < 2 * cluster)) break;
@@ -74,15 +76,25 @@ Plan plan_tile(const TimedTile& timed, const ContractionSize& size, const CudaTa
     const double shared = cluster > 1 ? timed.cluster + timed.member * cluster : 0;
     const double time =
         timed.start + timed.step * own + rounds * (timed.round + timed.round_step * own) + shared;
-    if (time < best.time) best = {&timed, cluster, time};
+    plans.push_back({&timed, cluster, time});
   }
-  return best;
+  return plans;
+}
+
+Plan plan_tile(const TimedTile& timed, const ContractionSize& size, const CudaTarget& target) {
+  const std::vector<Plan> plans = plans_of_tile(timed, size, target);
+  return *std::min_element(plans.begin(), plans.end(),
+                           [](const Plan& a, const Plan& b) { return a.time < b.time; });
+}
+
+bool can_multiply(const TimedTile& timed, const ContractionSize& size) {
+  return !timed.tile.group || (size.groups && size.math != ContractionMath::tf32);
 }
 
 Plan plan_tiles(const ContractionSize& size, const CudaTarget& target) {
   Plan best;
   for (const TimedTile& timed : timed_tiles(size.math)) {
-    if (timed.tile.group && (!size.groups || size.math == ContractionMath::tf32)) continue;
+    if (!can_multiply(timed, size)) continue;
     const Plan plan = plan_tile(timed, size, target);
     if (plan.time < best.time) best = plan;
   }
@@ -112,6 +124,41 @@ std::vector<ContractionTile> tiles_for(ContractionMath math) {
   return tiles;
 }
 
+std::vector<TileChoice> best_choices(const CudaKernel& kernel, const SizeTable& sizes,
+                                     const CudaTarget& target, size_t count, size_t tiles) {
+  constexpr double kWorthMeasuring = 1.7;
+  const ContractionSize size = size_of(kernel, sizes);
+  std::vector<Plan> plans;
+  for (const TimedTile& timed : timed_tiles(size.math))
+    if (can_multiply(timed, size))
+      for (const Plan& plan : plans_of_tile(timed, size, target)) plans.push_back(plan);
+  std::stable_sort(plans.begin(), plans.end(),
+                   [](const Plan& a, const Plan& b) { return a.time < b.time; });
+  std::vector<TileChoice> choices;
+  std::vector<const TimedTile*> taken;
+  for (const Plan& plan : plans) {
+    if (choices.size() == count || plan.time > kWorthMeasuring * plans[0].time) break;
+    if (std::find(taken.begin(), taken.end(), plan.timed) == taken.end()) {
+      if (taken.size() == tiles) continue;
+      taken.push_back(plan.timed);
+    }
+    choices.push_back({plan.timed->tile, plan.cluster});
+  }
+  return choices;
+}
+
+TileChoice choice_of(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
+  const int cluster =
+      kernel.cluster ? kernel.cluster : plan_kernel(kernel, size_of(kernel, sizes), target).cluster;
+  return {kernel.tile, cluster};
+}
+
+std::string tile_text(const TileChoice& choice) {
+  std::string text = fmt::format("tiles of {} x {}", choice.tile.m, choice.tile.n);
+  if (choice.cluster > 1) text += fmt::format(" in clusters of {}", choice.cluster);
+  return text;
+}
+
 bool tile_fits(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
   constexpr double kWorthAnotherKernel = 1.5;
   const ContractionSize size = size_of(kernel, sizes);
@@ -123,7 +170,7 @@ CudaLaunch launch_tiles(const CudaKernel& kernel, const SizeTable& sizes,
                         const CudaTarget& target) {
   const ContractionTile& tile = kernel.tile;
   const ContractionSize size = size_of(kernel, sizes);
-  const int cluster = plan_kernel(kernel, size, target).cluster;
+  const int cluster = choice_of(kernel, sizes, target).cluster;
   // Stages that are never filled take no memory.
   const int64_t filled =
       std::clamp<int64_t>(divide_up(steps_of(tile, size), cluster), 1, tile.stages);

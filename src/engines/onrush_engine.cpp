@@ -37,6 +37,7 @@ class OnrushEngine {
     options.threads = request.at("threads");
     options.precision = precision_of(request.at("precision").get<std::string>()).value();
     options.cache_folder = request.value("cache_folder", "");
+    options.tune = request.value("tune", false);
     const measure::Stopwatch loading;
     session_.emplace(Session::load(request.at("model").get<std::string>(), options));
     const double load_ms = loading.milliseconds();

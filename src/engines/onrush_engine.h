@@ -14,7 +14,7 @@ namespace onrush::engines {
 
 // Until standard input ends. Knows more calls than the peers:
 //   memory   -> weights, scratch, graphs, pinned: see MemoryUse
-//   load     takes also cache_folder
+//   load     takes also cache_folder, tune
 //   gpu      device -> pci_address
 //   open_loop rate, callers, seconds -> see OpenLoopFigures
 void serve_onrush();

@@ -160,6 +160,7 @@ std::string trace(const Explanation& explanation) {
                         {"bytes read", step.bytes_read},
                         {"bytes written", step.bytes_written},
                         {"flop", step.flops},
+                        {"way", step.way},
                         {"a kernel of its own", step.apart}}}});
     events.push_back({{"ph", "C"},
                       {"pid", 1},

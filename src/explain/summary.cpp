@@ -363,6 +363,7 @@ Json to_json(const Explanation& explanation) {
                      {"shares", figures.shares},
                      {"inlined", step.inlined},
                      {"apart", step.apart},
+                     {"way", step.way},
                      {"calls", figures.calls},
                      {"us", figures.time_us},
                      {"bytes_read", step.bytes_read},

@@ -138,7 +138,7 @@ StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes) {
 
 std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& step,
                                                 const SizeTable& sizes, int64_t scratch_bytes,
-                                                int kernels) {
+                                                int kernels, std::string way) {
   auto profiled = std::make_shared<ProfiledStep>(*step.profiled);
   const StepCost cost = cost_of(graph, step, sizes);
   profiled->bytes_read = cost.bytes_read;
@@ -147,6 +147,7 @@ std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& 
   profiled->product_flops = cost.product_flops;
   profiled->scratch_bytes = scratch_bytes;
   profiled->kernels = kernels;
+  profiled->way = std::move(way);
   return profiled;
 }
 

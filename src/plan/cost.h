@@ -14,9 +14,10 @@ struct StepCost {
 // Results of a host step whose size only the run tells are left out.
 StepCost cost_of(const Graph& graph, const Step& step, const SizeTable& sizes);
 
-// step.profiled with all that depends on sizes. `scratch_bytes`, `kernels`: see ProfiledStep.
+// step.profiled with all that depends on sizes. `scratch_bytes`, `kernels`, `way`: see
+// ProfiledStep.
 std::shared_ptr<const ProfiledStep> profiled_at(const Graph& graph, const Step& step,
                                                 const SizeTable& sizes, int64_t scratch_bytes,
-                                                int kernels = 1);
+                                                int kernels = 1, std::string way = {});
 
 }  // namespace onrush

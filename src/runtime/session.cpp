@@ -58,6 +58,8 @@ const Argument* find(const std::vector<Argument>& arguments, const std::string& 
 }
 
 std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
+  if (options.tune && !cuda_ordinal(options.device))
+    fail(ErrorCode::invalid_argument, "tuning is for GPUs: leave it out, or use device \"cuda\"");
   if (options.device == "reference") return make_reference_backend();
   if (options.device == "cpu" && options.precision == Precision::fp16)
     fail(ErrorCode::unsupported, "the CPU does not compute in fp16: use fp32 or bf16");
@@ -66,7 +68,8 @@ std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
                              options.precision == Precision::bf16});
   if (const auto ordinal = cuda_ordinal(options.device))
     return make_cuda_backend({*ordinal, options.optimization_level > 0, options.precision,
-                              options.memory_limit, options.cache_folder});
+                              options.memory_limit, options.cache_folder, options.tune,
+                              options.progress});
   fail(ErrorCode::invalid_argument,
        "unknown device '{}': use \"cpu\", \"cuda\", \"cuda:1\" ... or \"reference\"",
        options.device);

@@ -26,6 +26,13 @@ TEST_F(CacheCommands, Show) {
                 {"folder: " + kept_, "entries: 3", "cubin: 3"});
 }
 
+// Entries of other kinds are no results of tuning.
+TEST_F(CacheCommands, Tuning) {
+  const Result result = onrush({"cache", "tuning", "--folder", kept_});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "");
+}
+
 TEST_F(CacheCommands, Trim) {
   expect_output({"cache", "trim", "2500B", "--folder", kept_}, {"entries: 2"});
   expect_failure(2, {"cache", "trim", "--folder", kept_}, {"SIZE"});

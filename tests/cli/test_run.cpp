@@ -46,6 +46,10 @@ TEST_F(Run, random_inputs_need_no_options) {
   expect_output({"run", model_}, {"y: float [1,3]", "min ", "load ", "first run "});
 }
 
+TEST_F(Run, tunes_for_gpus_only) {
+  expect_failure(1, {"run", model_, "--tune"}, {"tuning is for GPUs"});
+}
+
 TEST_F(Run, options_may_precede_the_model) {
   expect_output({"run", "--shape", "x=2x3", "--input", "x=random:4", model_}, {"y: float [2,3]"});
 }

@@ -357,5 +357,12 @@ TEST(SessionErrors, UnknownDevice) {
                [&] { session(one_input(), options); });
 }
 
+TEST(SessionErrors, TuningIsForGpus) {
+  SessionOptions options;
+  options.tune = true;
+  expect_error(ErrorCode::invalid_argument, "tuning is for GPUs",
+               [&] { session(one_input(), options); });
+}
+
 }  // namespace
 }  // namespace onrush::onnx

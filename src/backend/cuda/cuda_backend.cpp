@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_backend.h"
 
 #include <fmt/format.h>
+#include <optional>
 
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
@@ -16,14 +17,12 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
-      : options_(options),
-        shared_(std::make_shared<cuda::CudaShared>(options.device, options.memory_limit,
-                                                   options.cache_folder, options.precision)) {}
+      : options_(options), shared_(std::make_shared<cuda::CudaShared>(options)) {}
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
     if (options_.optimize) graph = optimize(graph);
     auto plan = std::make_shared<cuda::CudaPlan>(fuse(std::move(graph)), shared_->precision,
-                                                 shared_->target);
+                                                 shared_->target, &shared_->tuning);
     return std::make_shared<cuda::CudaExecutable>(std::move(plan), shared_);
   }
 
@@ -47,15 +46,21 @@ std::string cuda_kernels_text(Graph graph, const CudaOptions& options) {
   constexpr CudaTarget kHopper = {132, true, true};
   CudaTarget target = kHopper;
   std::string name = "an H100, since there is no GPU here";
+  const DiskCache cache({options.cache_folder});
+  std::optional<cuda::TuningTable> tuning;
   if (why_no_cuda().empty()) {
     const cuda::DeviceInfo device = cuda::device_info(options.device);
     target = cuda::target_of(device);
     name = device.name;
+    tuning.emplace(cache, cuda::tuned_device(device), false);
   }
   if (options.optimize) graph = optimize(graph);
   return fmt::format("for {}\n\n{}", name,
-                     to_string(cuda::CudaPlan(fuse(std::move(graph)), options.precision, target)));
+                     to_string(cuda::CudaPlan(fuse(std::move(graph)), options.precision, target,
+                                              tuning ? &*tuning : nullptr)));
 }
+
+std::vector<std::string> tuning_lines(const DiskCache& cache) { return cuda::tuning_lines(cache); }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   return std::make_unique<CudaBackend>(options);

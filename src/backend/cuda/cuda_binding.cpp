@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
 
 #include "backend/cuda/cuda_profiler.h"
 #include "backend/cuda/graph.h"
+#include "backend/cuda/tuner.h"
 #include "base/check.h"
+#include "codegen/cuda_tiles.h"
 #include "plan/cost.h"
 #include "reference/evaluate.h"
 #include <onrush/device_memory.h>
@@ -34,6 +37,9 @@ struct BoundKernel {
   const StepKernel* source;
   int64_t workspace;  // offset in the arena
   std::vector<int64_t> sizes;
+  // Where a library computes it: instead of the function, from the left and right operands, the
+  // addend and the result, in this order in `buffers`.
+  std::shared_ptr<const LibraryProduct> product = nullptr;
 };
 
 class CudaBinding;
@@ -65,6 +71,8 @@ struct KernelLaunch {
   LaunchShape shape;
   std::vector<CUdeviceptr> pointers;
   const int64_t* sizes;
+  const LibraryProduct* product = nullptr;  // instead of the function; the last pointer is to its
+                                            // workspace
 };
 
 // Where the graph's inputs and outputs are during a run, as its kernels see them.
@@ -154,6 +162,8 @@ class CudaBinding final : public Binding {
   void run(RunState& state, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) const override;
   std::vector<Tensor> run_group() const;
+  // Measures the contractions that the tuning does not know yet; whether there were any.
+  bool tune() const;
 
  private:
   // What one run works with, besides its memory.
@@ -179,6 +189,21 @@ class CudaBinding final : public Binding {
   const KernelVariant& variant(const StepKernel& kernel) const {
     return executable_.plan().variant(kernel, sizes_);
   }
+  std::optional<ProductShape> product_shape(const MatrixProduct& product) const;
+  std::shared_ptr<const LibraryProduct> library_product(const StepKernel& kernel) const;
+  BoundKernel bind_kernel(const StepKernel& source, const KernelVariant& variant, bool wide,
+                          int pass) const;
+  BoundKernel bind_product(const StepKernel& source,
+                           std::shared_ptr<const LibraryProduct> product) const;
+  std::string way_of(const BoundStep& step) const;
+  std::map<TuningKey, std::vector<const BoundStep*>> untuned_steps() const;
+  std::vector<CublasLtAlgorithm> library_algorithms(const StepKernel& kernel) const;
+  std::string title_of(const BoundStep& step) const;
+  void fill_for_tuning(Frame& frame, Values& values) const;
+  std::vector<TileChoice> choices_of(const StepKernel& kernel) const;
+  std::optional<TunedContraction> measure(const std::vector<const BoundStep*>& steps,
+                                          const Values& values,
+                                          const DeviceBuffer& workspace) const;
   bool is_wide(const CudaKernel& kernel) const;
   bool is_wide(const CudaStep& step) const;
   int64_t workspace_of(const CudaStep& step, BoundLoop* loop) const;
@@ -219,6 +244,7 @@ class CudaBinding final : public Binding {
   std::vector<Place> places_;
   std::vector<Place> workspaces_;                // by step
   std::vector<std::optional<BoundLoop>> loops_;  // by step, until they are part of it
+  std::vector<std::shared_ptr<const LibraryProduct>> products_;  // by step; null: own kernels
   std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
   // Offsets in a frame's device memory, and of inputs and outputs in its host memory.
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
@@ -267,7 +293,10 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   std::vector<int64_t> workspace_bytes;
   for (const CudaStep* step : steps) {
     loops_.push_back(bind_loop(*step));
-    workspace_bytes.push_back(workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
+    products_.push_back(step->kernels.size() == 1 ? library_product(step->kernels[0]) : nullptr);
+    workspace_bytes.push_back(products_.back()
+                                  ? static_cast<int64_t>(products_.back()->workspace_bytes())
+                                  : workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
   }
   Placement placement =
       place(executable_.plan().schedule(), plain, sizes_, std::move(places), workspace_bytes);
@@ -384,9 +413,9 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
     for (const StepKernel& kernel : step->kernels) requests.push_back({variant(kernel).text, wide});
   }
   executable_.compile(requests);
-  auto request = requests.begin();
   for (size_t i = 0; i < steps.size(); ++i) {
     const CudaStep* step = steps[i];
+    const bool wide = is_wide(*step);
     BoundStep bound{step, {}, std::move(loops_[i])};
     if (bound.loop) {
       bound.loop->arena += workspaces_[i].offset;
@@ -400,19 +429,39 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
     for (const StepKernel& kernel : step->kernels) {
       const CudaKernel& printed = variant(kernel).kernel;
       checks_indices_ = checks_indices_ || printed.checks_indices;
-      const Function function = executable_.function(*request++);
       for (int pass = 0; pass < passes_of(printed, sizes_); ++pass) {
-        const LaunchShape shape =
-            launch_shape(launch_of(printed, sizes_, executable_.plan().target(), pass));
-        if (shape.shared_bytes > kPlainSharedBytes)
-          function.allow_shared_bytes(static_cast<uint32_t>(
-              context()->device().shared_bytes_per_block - function.static_shared_bytes()));
-        bound.kernels.push_back({function, shape, printed.buffers, &kernel, workspaces_[i].offset,
-                                 size_arguments(printed, sizes_, pass)});
+        bound.kernels.push_back(products_[i] ? bind_product(kernel, std::move(products_[i]))
+                                             : bind_kernel(kernel, variant(kernel), wide, pass));
+        bound.kernels.back().workspace = workspaces_[i].offset;
       }
     }
     steps_.push_back(std::move(bound));
   }
+}
+
+// REQUIRES that the variant is compiled.
+BoundKernel CudaBinding::bind_kernel(const StepKernel& source, const KernelVariant& variant,
+                                     bool wide, int pass) const {
+  const Function function = executable_.function({variant.text, wide});
+  const LaunchShape shape =
+      launch_shape(launch_of(variant.kernel, sizes_, executable_.plan().target(), pass));
+  if (shape.shared_bytes > kPlainSharedBytes)
+    function.allow_shared_bytes(static_cast<uint32_t>(context()->device().shared_bytes_per_block -
+                                                      function.static_shared_bytes()));
+  return {function, shape, variant.kernel.buffers,
+          &source,  0,     size_arguments(variant.kernel, sizes_, pass)};
+}
+
+BoundKernel CudaBinding::bind_product(const StepKernel& source,
+                                      std::shared_ptr<const LibraryProduct> product) const {
+  const MatrixProduct form = *executable_.plan().library_product(source);
+  const auto& addend = form.addend ? *form.addend : form.result;
+  BoundKernel bound = bind_kernel(source, variant(source), is_wide(variant(source).kernel), 0);
+  bound.buffers.clear();
+  for (const auto* matrix : {&form.lhs, &form.rhs, &addend, &form.result})
+    bound.buffers.push_back({matrix->dtype, matrix->node});
+  bound.product = std::move(product);
+  return bound;
 }
 
 // Inputs and outputs that lie on the device, aligned, are used in place; others have a copy in the
@@ -519,13 +568,16 @@ void CudaBinding::each_launch(const BoundStep& step, const Values& values, const
   if (step.loop) return each_trip(step, values, use);
   for (const BoundKernel& kernel : step.kernels) {
     if (kernel.shape.grid.x == 0) continue;
-    KernelLaunch launch{kernel.function, kernel.shape, {}, kernel.sizes.data()};
-    launch.pointers.reserve(kernel.buffers.size());
+    KernelLaunch launch{
+        kernel.function, kernel.shape, {}, kernel.sizes.data(), kernel.product.get()};
+    launch.pointers.reserve(kernel.buffers.size() + 1);
     for (const LoopBuffer& buffer : kernel.buffers)
       launch.pointers.push_back(buffer.node.valid() ? address(buffer.node, values)
                                 : kernel.source->packed
                                     ? device_address(kernel.source->packed.data())
                                     : values.arena + static_cast<CUdeviceptr>(kernel.workspace));
+    if (kernel.product)
+      launch.pointers.push_back(values.arena + static_cast<CUdeviceptr>(kernel.workspace));
     use(launch);
   }
 }
@@ -600,6 +652,20 @@ void with_arguments(KernelLaunch launch, CUdeviceptr words, const Use& use) {
   use(arguments);
 }
 
+// programmatic: it may start while the kernel ahead of it ends, and waits by itself for what that
+// writes. A library's kernel does not, so it never may.
+void put_on_stream(KernelLaunch kernel, bool programmatic, CUdeviceptr words,
+                   const Stream& stream) {
+  if (kernel.product) {
+    const std::vector<CUdeviceptr>& p = kernel.pointers;
+    return kernel.product->launch(p[0], p[1], p[2], p[3], p[4], stream);
+  }
+  kernel.shape.programmatic = programmatic;
+  with_arguments(kernel, words, [&](std::span<void* const> arguments) {
+    launch(kernel.function, kernel.shape, stream, arguments);
+  });
+}
+
 void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
                           bool& after_kernel) const {
   if (const auto* host = std::get_if<NodeId>(&step.step->step.kernel)) {
@@ -607,11 +673,8 @@ void CudaBinding::execute(const BoundStep& step, Frame& frame, Values& values,
     return execute_host(*host, frame, values);
   }
   each_launch(step, values, [&](KernelLaunch kernel) {
-    // A kernel may start while the one ahead ends, and waits by itself for what that writes.
-    kernel.shape.programmatic = after_kernel && executable_.plan().target().clusters;
-    with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
-      launch(kernel.function, kernel.shape, frame.stream, arguments);
-    });
+    put_on_stream(kernel, after_kernel && executable_.plan().target().clusters, values.words,
+                  frame.stream);
     if (values.profiler) values.profiler->launched(step.profiled, frame.stream);
     after_kernel = !values.profiler || values.profiler->sees_graphs();
   });
@@ -624,10 +687,8 @@ void CudaBinding::record(Frame& frame, Values& values, bool traced) const {
   std::vector<size_t> first_node = {0};
   for (const BoundStep& step : steps_) {
     each_launch(step, values, [&](KernelLaunch kernel) {
-      kernel.shape.programmatic = !nodes.empty() && executable_.plan().target().clusters;
-      with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
-        launch(kernel.function, kernel.shape, frame.stream, arguments);
-      });
+      put_on_stream(kernel, !nodes.empty() && executable_.plan().target().clusters, values.words,
+                    frame.stream);
       nodes.push_back(capture.last_node());
     });
     first_node.push_back(nodes.size());
@@ -671,9 +732,10 @@ void CudaBinding::replay(Frame& frame, Values& values) const {
       if (!moved(steps_[i], recording.addresses, values.addresses)) continue;
       size_t node = recording.first_node[i];
       each_launch(steps_[i], values, [&](const KernelLaunch& kernel) {
+        const CUgraphNode at = recording.nodes[node++];
+        if (kernel.product) return;  // nothing that moves, see CudaPlan::library_product()
         with_arguments(kernel, values.words, [&](std::span<void* const> arguments) {
-          recording.graph.set_kernel(recording.nodes[node++], kernel.function, kernel.shape,
-                                     arguments);
+          recording.graph.set_kernel(at, kernel.function, kernel.shape, arguments);
         });
       });
     }
@@ -776,7 +838,7 @@ void CudaBinding::describe_steps(const Values& values) const {
     int launches = 0;
     each_launch(steps_[i], values, [&](const KernelLaunch&) { ++launches; });
     steps_[i].profiled = profiled_at(graph(), steps_[i].step->step, sizes_, live_bytes_[i],
-                                     std::max(1, launches));
+                                     std::max(1, launches), way_of(steps_[i]));
   }
 }
 
@@ -914,6 +976,224 @@ void CudaBinding::finish(Frame& frame, const Values& values, Device results_on,
   }
 }
 
+// How a contraction is computed; empty for others.
+std::string CudaBinding::way_of(const BoundStep& step) const {
+  if (step.kernels.size() != 1) return {};
+  const BoundKernel& kernel = step.kernels[0];
+  if (kernel.product) return kernel.product->library();
+  const CudaKernel& printed = variant(*kernel.source).kernel;
+  if (printed.schedule != CudaSchedule::tile) return {};
+  return tile_text(choice_of(printed, sizes_, executable_.plan().target()));
+}
+
+// The product at the sizes of the binding; nothing where these leave nothing to do, or a library
+// has no word for how an operand lies.
+std::optional<ProductShape> CudaBinding::product_shape(const MatrixProduct& product) const {
+  ProductShape shape{.math = product.math,
+                     .batch = product.batch.at(sizes_),
+                     .m = product.m.at(sizes_),
+                     .n = product.n.at(sizes_),
+                     .k = product.k.at(sizes_),
+                     .lhs = {},
+                     .rhs = {},
+                     .result = {},
+                     .addend = {},
+                     .adds = product.addend.has_value(),
+                     .bias = 0,
+                     .scale = static_cast<float>(product.scale),
+                     .relu = product.relu};
+  if (std::min({shape.batch, shape.m, shape.n, shape.k}) < 1) return std::nullopt;
+  bool apart = true;  // rows or columns do not overlap
+  const auto matrix = [&](const MatrixProduct::Matrix& from, int64_t rows, int64_t columns) {
+    const int64_t leading = sizes_(from.leading), lines = from.across ? columns : rows,
+                  length = from.across ? rows : columns;
+    apart = apart && (lines == 1 || leading >= length);
+    return ProductShape::Matrix{
+        from.dtype, sizes_(from.offset) * static_cast<int64_t>(byte_size(from.dtype, 1)), leading,
+        sizes_(from.batch_stride), from.across};
+  };
+  shape.lhs = matrix(product.lhs, shape.m, shape.k);
+  shape.rhs = matrix(product.rhs, shape.n, shape.k);
+  shape.result = matrix(product.result, shape.m, shape.n);
+  shape.addend = product.addend ? matrix(*product.addend, shape.m, shape.n) : shape.result;
+  if (!apart) return std::nullopt;
+  if (const auto& bias = product.bias) {
+    const Tensor values = executable_.weight_as(product.result.dtype, bias->node);
+    shape.bias = device_address(values.data()) +
+                 static_cast<CUdeviceptr>(sizes_(bias->offset)) * byte_size(values.dtype(), 1);
+  }
+  return shape;
+}
+
+// Where the tuning knows that a library is the faster, and that is installed. Null: own kernels.
+std::shared_ptr<const LibraryProduct> CudaBinding::library_product(const StepKernel& kernel) const {
+  const std::optional<TunedContraction> tuned = executable_.plan().tuned(kernel, sizes_);
+  if (!tuned || !prefers_library(*tuned)) return nullptr;
+  const std::optional<MatrixProduct> product = executable_.plan().library_product(kernel);
+  if (!product) return nullptr;
+  const CublasLt* library = executable_.shared().cublaslt();
+  if (!library || library->version() != tuned->library) return nullptr;
+  const std::optional<ProductShape> shape = product_shape(*product);
+  return shape ? library->product(*shape, tuned->by_library->algorithm) : nullptr;
+}
+
+// --- tuning
+
+// Steps by what the tuning knows them as, those that it does not know.
+std::map<TuningKey, std::vector<const BoundStep*>> CudaBinding::untuned_steps() const {
+  const CublasLt* library = executable_.shared().cublaslt();
+  std::map<TuningKey, std::vector<const BoundStep*>> steps;
+  for (const BoundStep& step : steps_) {
+    if (step.kernels.size() != 1 || step.kernels[0].shape.grid.x == 0) continue;
+    const auto key = executable_.plan().tuning_key(*step.kernels[0].source, sizes_);
+    if (!key) continue;
+    const auto known = executable_.shared().tuning.find(*key);
+    if (!known || (library && known->library != library->version())) steps[*key].push_back(&step);
+  }
+  return steps;
+}
+
+// Ways to cut a contraction that are worth measuring, the one in use first.
+std::vector<TileChoice> CudaBinding::choices_of(const StepKernel& kernel) const {
+  constexpr size_t kChoices = 10, kTiles = 5;  // each tile is compiled
+  const CudaTarget& target = executable_.plan().target();
+  const CudaKernel& used = variant(kernel).kernel;
+  std::vector<TileChoice> choices = {choice_of(used, sizes_, target)};
+  for (const TileChoice& choice : best_choices(used, sizes_, target, kChoices, kTiles))
+    if (choice != choices[0]) choices.push_back(choice);
+  return choices;
+}
+
+// Times all ways to compute these steps, which are alike, where their operands lie.
+std::optional<TunedContraction> CudaBinding::measure(const std::vector<const BoundStep*>& steps,
+                                                     const Values& values,
+                                                     const DeviceBuffer& workspace) const {
+  const CudaPlan& plan = executable_.plan();
+  const StepKernel& first = *steps[0]->kernels[0].source;
+  const bool overlaps = plan.target().clusters;
+  const auto candidate = [&](std::vector<BoundStep> bound) -> Candidate {
+    return [&, bound = std::move(bound)](const Stream& stream, bool after_kernel) {
+      for (const BoundStep& step : bound)
+        each_launch(step, values, [&](KernelLaunch launch) {
+          if (launch.product) launch.pointers.back() = workspace.pointer();
+          put_on_stream(std::move(launch), after_kernel && overlaps, values.words, stream);
+          after_kernel = true;
+        });
+    };
+  };
+  std::vector<Candidate> candidates;
+  const std::vector<TileChoice> choices = choices_of(first);
+  for (const TileChoice& choice : choices) {
+    std::vector<BoundStep> bound;
+    for (const BoundStep* step : steps) {
+      const StepKernel& kernel = *step->kernels[0].source;
+      const KernelVariant& cut = plan.variant(kernel, sizes_, choice);
+      bound.push_back({step->step, {bind_kernel(kernel, cut, is_wide(cut.kernel), 0)}, {}});
+    }
+    candidates.push_back(candidate(std::move(bound)));
+  }
+  std::vector<CublasLtAlgorithm> algorithms;
+  const CublasLt* library = executable_.shared().cublaslt();
+  for (const CublasLtAlgorithm& algorithm : library_algorithms(first)) {
+    std::vector<BoundStep> bound;
+    for (const BoundStep* step : steps) {
+      const StepKernel& kernel = *step->kernels[0].source;
+      const auto form = plan.library_product(kernel);
+      const auto shape = form ? product_shape(*form) : std::nullopt;
+      std::shared_ptr<const LibraryProduct> product =
+          shape ? library->product(*shape, algorithm) : nullptr;
+      if (product) bound.push_back({step->step, {bind_product(kernel, std::move(product))}, {}});
+    }
+    if (bound.size() != steps.size()) continue;
+    algorithms.push_back(algorithm);
+    candidates.push_back(candidate(std::move(bound)));
+  }
+  const std::vector<double> us = time_in_turns(context(), candidates, steps.size());
+  std::vector<TimedChoice> own;
+  for (size_t i = 0; i < choices.size(); ++i) own.push_back({choices[i], us[i]});
+  std::vector<TimedAlgorithm> by_library;
+  for (size_t i = 0; i < algorithms.size(); ++i)
+    if (std::isfinite(us[choices.size() + i]))
+      by_library.push_back({algorithms[i], us[choices.size() + i]});
+  TunedContraction tuned =
+      best_of(title_of(*steps[0]), own, library ? library->version() : "", by_library);
+  if (!std::isfinite(tuned.own_us)) return std::nullopt;
+  return tuned;
+}
+
+std::vector<CublasLtAlgorithm> CudaBinding::library_algorithms(const StepKernel& kernel) const {
+  constexpr int kMost = 6;
+  const CublasLt* library = executable_.shared().cublaslt();
+  const auto form = executable_.plan().library_product(kernel);
+  const auto shape = library && form ? product_shape(*form) : std::nullopt;
+  std::vector<CublasLtAlgorithm> algorithms;
+  if (shape)
+    for (const auto& product : library->products(*shape, kMost))
+      algorithms.push_back(product->algorithm());
+  return algorithms;
+}
+
+// "dot+add f16, 1 x 197 x 768 x 3072": what it computes, and the extents of batch, m, n and k.
+std::string CudaBinding::title_of(const BoundStep& step) const {
+  const StepKernel& source = *step.kernels[0].source;
+  const CudaKernel& kernel = variant(source).kernel;
+  return fmt::format("{} {}, {} x {} x {} x {}", step.step->step.profiled->name,
+                     onnx_name(std::get<CudaContraction>(source.form).factor),
+                     kernel.work.at(sizes_), kernel.m.at(sizes_), kernel.n.at(sizes_),
+                     kernel.k.at(sizes_));
+}
+
+bool CudaBinding::tune() const {
+  const ContextScope scope(*context());
+  const TuningTable& tuning = executable_.shared().tuning;
+  const std::lock_guard lock(tuning.measuring());
+  const auto unknown = untuned_steps();
+  if (unknown.empty()) return false;
+  const auto tell = [&](const std::string& text) {
+    if (executable_.shared().progress) executable_.shared().progress(text);
+  };
+  std::vector<FunctionRequest> requests;
+  for (const auto& [key, steps] : unknown)
+    for (const BoundStep* step : steps) {
+      const StepKernel& kernel = *step->kernels[0].source;
+      for (const TileChoice& choice : choices_of(kernel)) {
+        const KernelVariant& cut = executable_.plan().variant(kernel, sizes_, choice);
+        requests.push_back({cut.text, is_wide(cut.kernel)});
+      }
+    }
+  tell(fmt::format("tuning: compiling other kernels for {} contractions", unknown.size()));
+  executable_.compile(requests);
+
+  Frame frame(executable_.shared(), frame_bytes_, host_bytes_);
+  Values values{{},
+                addresses({}, {}, frame),
+                frame.memory.pointer(),
+                frame.words.pointer(),
+                std::vector<Tensor>(static_cast<size_t>(results_))};
+  fill_for_tuning(frame, values);
+  const DeviceBuffer workspace(context(), CublasLt::kMostWorkspaceBytes);
+  size_t done = 0;
+  for (const auto& [key, steps] : unknown) {
+    tell(fmt::format("tuning {} of {}: {}", ++done, unknown.size(), title_of(*steps[0])));
+    if (const auto tuned = measure(steps, values, workspace)) tuning.store(key, *tuned);
+  }
+  return true;
+}
+
+// What kernels compute with takes part in how fast they are: the values are those of a run on
+// inputs that are all alike.
+void CudaBinding::fill_for_tuning(Frame& frame, Values& values) const {
+  constexpr std::byte kSmallFloats{0x3c};  // in each floating-point format
+  fill(frame.memory.pointer(), kSmallFloats, frame.memory.bytes(), frame.stream);
+  for (size_t i = 0; i < graph().inputs.size(); ++i)
+    if (!is_float(graph().inputs[i].type.dtype) && input_bytes(i))
+      fill(values.addresses[i], std::byte{0}, input_bytes(i), frame.stream);
+  bool after_kernel = false;
+  if (!host_steps_)
+    for (const BoundStep& step : steps_) execute(step, frame, values, after_kernel);
+  frame.stream.synchronize();
+}
+
 std::vector<Tensor> CudaBinding::run_group() const {
   const ContextScope scope(*context());
   Frame frame(executable_.shared(), frame_bytes_, 0);
@@ -949,8 +1229,12 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
         CudaBinding(nullptr, reference, sizes, {&step}, known).run_group();
     for (size_t i = 0; i < results.size(); ++i) known[step.step.group->outputs[i]] = results[i];
   }
-  return std::make_shared<CudaBinding>(std::move(executable), reference, std::move(sizes),
-                                       std::move(steps), std::move(known));
+  const auto make = [&] {
+    return std::make_shared<CudaBinding>(executable, reference, sizes, steps, known);
+  };
+  std::shared_ptr<const CudaBinding> binding = make();
+  if (reference.shared().tuning.measures() && binding->tune()) binding = make();
+  return binding;
 }
 
 void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, const SizeTable& sizes,

@@ -4,6 +4,7 @@
 
 #include "backend/cuda/cuda_binding.h"
 #include "base/check.h"
+#include "base/numeric.h"
 
 namespace onrush::cuda {
 namespace {
@@ -24,18 +25,29 @@ CudaTarget target_of(const DeviceInfo& device) {
   return {device.multiprocessors, device.capability.major >= 9, device.capability == Version{9, 0}};
 }
 
-CudaShared::CudaShared(int device, size_t memory_limit, const std::string& cache_folder,
-                       Precision wanted)
-    : pool(MemoryPool::of_device(device)),
+std::string tuned_device(const DeviceInfo& device) {
+  return fmt::format("{}, driver {}, NVRTC {}", device.name, to_string(driver_library().version),
+                     to_string(nvrtc_library().version));
+}
+
+CudaShared::CudaShared(const CudaOptions& options)
+    : pool(MemoryPool::of_device(options.device)),
       context(pool->context()),
-      cache({cache_folder}),
+      cache({options.cache_folder}),
       compiler(nvrtc_api(), headers(), &cache),
       architecture(compiler.architecture_for(context->device().capability)),
       target(target_of(context->device())),
-      weights(memory_limit),
+      tuning(cache, tuned_device(context->device()), options.tune),
+      progress(options.progress),
+      weights(options.memory_limit),
       results(std::make_shared<PinnedPool>(context, kPinnedBytes)),
-      limit(memory_limit),
-      precision(wanted) {}
+      limit(options.memory_limit),
+      precision(options.precision) {}
+
+const CublasLt* CudaShared::cublaslt() const {
+  std::call_once(asked_, [&] { cublaslt_ = CublasLt::open(context); });
+  return cublaslt_.get();
+}
 
 Tensor device_tensor(const ContextPtr& context, DType dtype, Shape shape) {
   const size_t bytes = byte_size(dtype, element_count(shape));
@@ -149,6 +161,20 @@ void CudaExecutable::upload_constants() {
             keys_[node.index], [&] { return upload(shared_->context, constant->tensor, stream); });
       }
     }
+}
+
+Tensor CudaExecutable::weight_as(DType dtype, NodeId node) const {
+  const Tensor& weight = prepared_[node.index];
+  if (weight.dtype() == dtype) return weight;
+  const std::string key = fmt::format("{} of {}", onnx_name(dtype), keys_[node.index]);
+  return shared_->weights.get(key, [&] {
+    const Stream stream(shared_->context);
+    const Tensor from = download(weight, stream);
+    Tensor to(dtype, from.shape());
+    for (int64_t i = 0; i < from.count(); ++i)
+      store_f64(dtype, to.data(), i, load_f64(from.dtype(), from.data(), i));
+    return upload(shared_->context, to, stream);
+  });
 }
 
 void CudaExecutable::prepare(const CudaStep& step, const SizeTable& sizes) {

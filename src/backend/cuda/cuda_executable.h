@@ -10,10 +10,13 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/compiler.h"
+#include "backend/cuda/cublaslt.h"
+#include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/cuda_plan.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/pinned_pool.h"
+#include "backend/cuda/tuning.h"
 #include "codegen/cuda_source.h"
 #include "plan/placement.h"
 #include "plan/steps.h"
@@ -23,10 +26,15 @@
 namespace onrush::cuda {
 
 CudaTarget target_of(const DeviceInfo& device);
+// What the tuning of a device is kept under.
+std::string tuned_device(const DeviceInfo& device);
 
 // What all plans of a session share.
 struct CudaShared {
-  CudaShared(int device, size_t memory_limit, const std::string& cache_folder, Precision precision);
+  explicit CudaShared(const CudaOptions& options);
+
+  // Null where it is not installed. Opened when it is asked for first.
+  const CublasLt* cublaslt() const;
 
   std::shared_ptr<const MemoryPool> pool;  // of results
   ContextPtr context;
@@ -34,11 +42,17 @@ struct CudaShared {
   Compiler compiler;
   std::string architecture;
   CudaTarget target;
-  WeightStore weights;  // device tensors
+  TuningTable tuning;
+  std::function<void(std::string_view)> progress;  // may be empty
+  WeightStore weights;                             // device tensors
   std::shared_ptr<PinnedPool> results;
   size_t limit;
   Precision precision;
   std::atomic<size_t> scratch{0}, graphs{0}, pinned{0};  // bytes, see MemoryUse
+
+ private:
+  mutable std::once_flag asked_;
+  mutable std::shared_ptr<const CublasLt> cublaslt_;
 };
 
 // A tensor in new device memory.
@@ -65,6 +79,9 @@ class CudaExecutable final : public Executable,
   const Graph& graph() const { return plan_->graph(); }
   CudaShared& shared() const { return *shared_; }
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }  // on the device
+
+  // The elements of a weight in another floating-point type, on the device.
+  Tensor weight_as(DType dtype, NodeId node) const;
 
   // One trip of a loop. REQUIRES that the step has a body.
   const std::shared_ptr<const CudaExecutable>& body(const CudaStep& step) const {

@@ -29,8 +29,9 @@ Loops merged(Loops loops) {
 
 }  // namespace
 
-CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target)
-    : schedule_(std::move(schedule)), precision_(precision), target_(target) {
+CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target,
+                   const TuningTable* tuning)
+    : schedule_(std::move(schedule)), precision_(precision), target_(target), tuning_(tuning) {
   choose_storage();
   std::vector<Step> prepare;
   for (const Group& group : schedule_.groups)
@@ -131,7 +132,7 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
   if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel))
     for (Loops& kernel : *loops) {
       store_narrow(kernel);
-      result.kernels.push_back({merged(kernel), {}, {}, {}});
+      result.kernels.push_back({merged(kernel), {}, {}, {}, {}});
     }
   if (auto* contraction = std::get_if<Contraction>(&result.step.kernel)) {
     narrow(*contraction);
@@ -142,14 +143,17 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
     CudaContraction form =
         make_cuda_contraction(*contraction, weights, f32_math(precision_), sizes);
     std::unique_ptr<StepKernel> packing;
-    if (form.packed) packing.reset(new StepKernel{merged(form.packing), {}, {}, {}});
-    result.kernels.push_back({std::move(form), std::move(packing), {}, {}});
+    if (form.packed) packing.reset(new StepKernel{merged(form.packing), {}, {}, {}, {}});
+    std::optional<CacheKey> signature;
+    if (tuning_ && tuning_->is_used() && !form.direct) signature = signature_of(form);
+    result.kernels.push_back({std::move(form), std::move(packing), {}, signature, {}});
   }
   if (auto* attention = std::get_if<Attention>(&result.step.kernel)) {
     narrow(attention->scores);
     narrow(attention->values);
     result.kernels.push_back({*make_cuda_attention(attention->scores, attention->values,
                                                    attention->nan_to_zero, f32_math(precision_)),
+                              {},
                               {},
                               {},
                               {}});
@@ -170,14 +174,14 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
 std::vector<StepKernel> CudaPlan::primitive_kernels(NodeId node, const Group& group) const {
   std::vector<StepKernel> kernels;
   for (CudaPrimitive& form : make_cuda_primitives(graph(), node, group.outputs))
-    kernels.push_back({std::move(form), {}, {}, {}});
+    kernels.push_back({std::move(form), {}, {}, {}, {}});
   return kernels;
 }
 
 // Null where a trip needs the host.
 std::shared_ptr<CudaPlan> CudaPlan::loop_body(NodeId loop) const {
   auto body = std::make_shared<CudaPlan>(fuse(make_loop_body(graph(), loop, node_times())),
-                                         precision_, target_);
+                                         precision_, target_, tuning_);
   return body->runs_on_device() ? body : nullptr;
 }
 
@@ -194,14 +198,62 @@ bool CudaPlan::runs_on_device() const {
              });
 }
 
+std::optional<TuningKey> CudaPlan::tuning_key(const StepKernel& kernel,
+                                              const SizeTable& sizes) const {
+  if (!kernel.signature) return std::nullopt;
+  const auto& c = std::get<CudaContraction>(kernel.form);
+  return TuningKey{*kernel.signature, sizes_of(c, sizes)};
+}
+
+std::optional<TunedContraction> CudaPlan::tuned(const StepKernel& kernel,
+                                                const SizeTable& sizes) const {
+  const std::optional<TuningKey> key = tuning_key(kernel, sizes);
+  return key ? tuning_->find(*key) : std::nullopt;
+}
+
+// Whether its address depends on the caller.
+bool CudaPlan::is_argument(NodeId node) const {
+  return graph()[node].op == Op::input ||
+         std::any_of(graph().outputs.begin(), graph().outputs.end(),
+                     [&](const GraphOutput& output) { return output.node == node; });
+}
+
+std::optional<MatrixProduct> CudaPlan::library_product(const StepKernel& kernel) const {
+  const auto* contraction = std::get_if<CudaContraction>(&kernel.form);
+  if (!contraction) return std::nullopt;
+  std::optional<MatrixProduct> product = as_matrix_product(*contraction);
+  if (!product) return std::nullopt;
+  for (const auto* matrix : {&product->lhs, &product->rhs, &product->result,
+                             product->addend ? &*product->addend : nullptr})
+    if (matrix && matrix->node.valid() && is_argument(matrix->node)) return std::nullopt;
+  if (product->bias && !is_weight(product->bias->node)) return std::nullopt;
+  return product;
+}
+
 const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable& sizes) const {
+  const std::optional<TunedContraction> known = tuned(kernel, sizes);
+  return find_or_print(kernel, sizes, known ? &known->own : nullptr);
+}
+
+const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable& sizes,
+                                       const TileChoice& choice) const {
+  return find_or_print(kernel, sizes, &choice);
+}
+
+// `choice`: null: the best by a model of the device.
+const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const SizeTable& sizes,
+                                             const TileChoice* choice) const {
   const std::lock_guard lock(mutex_);
+  const auto is_chosen = [&](const CudaKernel& known) {
+    if (choice) return known.cluster == choice->cluster && known.tile == choice->tile;
+    return known.cluster == 0;
+  };
   for (const auto& known : kernel.variants)
-    if (serves(known->kernel, sizes, target_)) return *known;
+    if (is_chosen(known->kernel) && serves(known->kernel, sizes, target_)) return *known;
   CudaKernel printed;
   if (const auto* loops = std::get_if<Loops>(&kernel.form)) printed = print_cuda(*loops, sizes);
   else if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
-    printed = print_cuda(*c, sizes, target_);
+    printed = print_cuda(*c, sizes, target_, choice);
   else if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
     printed = print_cuda(*a, sizes, target_);
   else printed = print_cuda(std::get<CudaPrimitive>(kernel.form), graph(), sizes);

@@ -7,7 +7,9 @@
 #include <variant>
 #include <vector>
 
+#include "backend/cuda/tuning.h"
 #include "codegen/cuda_source.h"
+#include "codegen/matrix_product.h"
 #include "ir/time.h"
 #include "plan/steps.h"
 #include <onrush/session.h>
@@ -26,6 +28,7 @@ struct StepKernel {
   std::variant<Loops, CudaContraction, CudaAttention, CudaPrimitive> form;
   std::unique_ptr<StepKernel> packing;  // copies weights into the order in which the kernel
   Tensor packed;                        // reads them; the copy. Both null if it reads them in place
+  std::optional<CacheKey> signature = {};  // of a contraction that may be tuned
   mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the plan
 };
 
@@ -39,7 +42,9 @@ struct CudaStep {
 
 class CudaPlan {
  public:
-  CudaPlan(Schedule schedule, Precision precision, CudaTarget target);
+  // tuning: what is known of contractions on the device; must outlive the plan. May be null.
+  CudaPlan(Schedule schedule, Precision precision, CudaTarget target,
+           const TuningTable* tuning = nullptr);
 
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }
@@ -55,6 +60,16 @@ class CudaPlan {
 
   // Thread safe. The kernel for these sizes; printed if no earlier one serves them.
   const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes) const;
+  // The same, cut in a certain way. REQUIRES a contraction on tiles.
+  const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes,
+                               const TileChoice& choice) const;
+  // What to ask the tuning for; nothing where there is no choice.
+  std::optional<TuningKey> tuning_key(const StepKernel& kernel, const SizeTable& sizes) const;
+  // What is known of it by measurement.
+  std::optional<TunedContraction> tuned(const StepKernel& kernel, const SizeTable& sizes) const;
+  // What a library may compute in its place: a product whose operands are at the same addresses in
+  // every run, since graphs cannot be told others for a library's kernels.
+  std::optional<MatrixProduct> library_product(const StepKernel& kernel) const;
   std::string text(size_t index) const;
   size_t copy_text() const;  // of the kernel that copies bytes
   // Of all kernels for the sizes that the schedule was made with, those that pack weights
@@ -68,14 +83,18 @@ class CudaPlan {
   std::vector<StepKernel> primitive_kernels(NodeId node, const Group& group) const;
   std::shared_ptr<CudaPlan> loop_body(NodeId loop) const;
   bool runs_on_device() const;
+  const KernelVariant& find_or_print(const StepKernel& kernel, const SizeTable& sizes,
+                                     const TileChoice* choice) const;
   size_t text_index(std::string text) const;  // REQUIRES mutex_
   void choose_storage();
   void store_narrow(Loops& loops) const;
   bool is_weight(NodeId node) const;
+  bool is_argument(NodeId node) const;
 
   Schedule schedule_;
   Precision precision_;
   CudaTarget target_;
+  const TuningTable* tuning_;
   std::vector<DType> storage_;
   std::vector<CudaStep> prepare_steps_, bind_steps_, steps_;
   mutable std::mutex mutex_;

@@ -29,7 +29,7 @@ std::vector<Part> look_up_all() {
        "(docker run --gpus all)"},
       {report(nvrtc_library()), "kernels cannot be compiled, so no model runs on a GPU",
        pip_install(nvrtc_requirement(version))},
-      {look_up_cublaslt(process_environment),
+      {report(cublaslt_library()),
        "none for correctness; matrix products run on Onrush's own kernels only",
        pip_install(cuda12 ? "nvidia-cublas-cu12" : "nvidia-cublas") + " (optional)"},
       {look_up_cudnn(process_environment),

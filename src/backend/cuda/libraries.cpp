@@ -25,14 +25,18 @@ LibraryReport report_of(const LibraryName& name, const Search& search, const std
           search.library ? search.library->path() : "", version, search.tried};
 }
 
-// A library whose function `symbol` gives its version: 91900 is 9.19.0.
+// 91900 is 9.19.0.
+std::string version_text(size_t number) {
+  return fmt::format("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
+}
+
+// A library whose function `symbol` gives its version.
 LibraryReport look_up(const LibraryName& name, const char* symbol, const Environment& environment) {
   std::string version;
   const Search found = search(name, environment, [&](const SharedLibrary& library) {
     const auto get_version = reinterpret_cast<size_t (*)()>(library.symbol(symbol));
     if (!get_version) return fmt::format("it lacks {}", symbol);
-    const size_t number = get_version();
-    version = fmt::format("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
+    version = version_text(get_version());
     return std::string();
   });
   return report_of(name, found, version);
@@ -88,8 +92,17 @@ NvrtcLibrary open_nvrtc(const Environment& environment, Version driver) {
   return nvrtc;
 }
 
-LibraryReport look_up_cublaslt(const Environment& environment) {
-  return look_up(kCublasLt, "cublasLtGetVersion", environment);
+CublasLtLibrary open_cublaslt(const Environment& environment) {
+  CublasLtLibrary cublaslt;
+  cublaslt.search = search(kCublasLt, environment, [&](const SharedLibrary& library) {
+    return reject_incomplete(cublaslt.api, library);
+  });
+  if (!cublaslt.search.library) cublaslt.api = {};
+  return cublaslt;
+}
+
+std::string cublaslt_version(const CublasLtApi& api) {
+  return version_text(api.cublasLtGetVersion());
 }
 
 LibraryReport look_up_cudnn(const Environment& environment) {
@@ -111,6 +124,11 @@ const DriverLibrary& driver_library() {
 const NvrtcLibrary& nvrtc_library() {
   static const auto* const library =
       new NvrtcLibrary(open_nvrtc(process_environment, driver_library().version));
+  return *library;
+}
+
+const CublasLtLibrary& cublaslt_library() {
+  static const auto* const library = new CublasLtLibrary(open_cublaslt(process_environment));
   return *library;
 }
 
@@ -142,6 +160,11 @@ LibraryReport report(const DriverLibrary& library) {
 LibraryReport report(const NvrtcLibrary& library) {
   const bool found = library.search.library.has_value();
   return report_of(kNvrtc, library.search, found ? to_string(library.version) : "");
+}
+
+LibraryReport report(const CublasLtLibrary& library) {
+  const bool found = library.search.library.has_value();
+  return report_of(kCublasLt, library.search, found ? cublaslt_version(library.api) : "");
 }
 
 }  // namespace onrush::cuda

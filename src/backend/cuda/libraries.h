@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/cublaslt_api.h"
 #include "backend/cuda/driver_api.h"
 #include "backend/cuda/shared_library.h"
 
@@ -41,13 +42,19 @@ struct NvrtcLibrary {
   Version version;
 };
 
+struct CublasLtLibrary {
+  Search search;
+  CublasLtApi api = {};
+};
+
 // Looked for anew at each call; for the process's own, see below.
 DriverLibrary open_driver(const Environment& environment);
 // An NVRTC no newer than `driver` is preferred. A newer one of the same major version will do: its
 // cubins (not its PTX) run on the older driver. {0, 0} stands for no driver: any will do.
 NvrtcLibrary open_nvrtc(const Environment& environment, Version driver);
-// Extras; only their version is asked.
-LibraryReport look_up_cublaslt(const Environment& environment);
+CublasLtLibrary open_cublaslt(const Environment& environment);
+std::string cublaslt_version(const CublasLtApi& api);  // "13.1.0"
+// Only its version is asked.
 LibraryReport look_up_cudnn(const Environment& environment);
 
 // What pip installs for a driver: "nvidia-cuda-nvrtc==13.0.*".
@@ -56,6 +63,7 @@ std::string nvrtc_requirement(Version driver);
 // The process's libraries. Thread safe.
 const DriverLibrary& driver_library();
 const NvrtcLibrary& nvrtc_library();
+const CublasLtLibrary& cublaslt_library();
 
 // The tables of functions. Throw Error{not_found}, which says where the library was looked for and
 // how to install it.
@@ -64,5 +72,6 @@ const NvrtcApi& nvrtc_api();
 
 LibraryReport report(const DriverLibrary& library);
 LibraryReport report(const NvrtcLibrary& library);
+LibraryReport report(const CublasLtLibrary& library);
 
 }  // namespace onrush::cuda

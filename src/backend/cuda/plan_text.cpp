@@ -32,6 +32,15 @@ std::string launch_text(const CudaKernel& kernel, const CudaLaunch& launch) {
   return text;
 }
 
+// What measurements say about a kernel.
+std::string tuned_text(const TunedContraction& tuned, bool may_use_library) {
+  std::string text = fmt::format(", tuned: {:.2f} us", tuned.own_us);
+  if (!tuned.by_library) return text;
+  text += fmt::format("; {} {:.2f} us", tuned.library, tuned.by_library->us);
+  if (may_use_library && prefers_library(tuned)) text += ", which computes it where installed";
+  return text;
+}
+
 class PlanPrinter {
  public:
   explicit PlanPrinter(const CudaPlan& plan)
@@ -68,8 +77,11 @@ class PlanPrinter {
   void print_kernel(std::string_view purpose, const StepKernel& kernel) {
     const KernelVariant& variant = plan_.variant(kernel, sizes_);
     const CudaLaunch launch = launch_of(variant.kernel, sizes_, plan_.target());
-    text_ += fmt::format("{}kernel {}: {}\n", purpose, variant.text,
-                         launch_text(variant.kernel, launch));
+    text_ +=
+        fmt::format("{}kernel {}: {}", purpose, variant.text, launch_text(variant.kernel, launch));
+    if (const auto tuned = plan_.tuned(kernel, sizes_))
+      text_ += tuned_text(*tuned, plan_.library_product(kernel).has_value());
+    text_ += "\n";
     if (shown_.insert(variant.text).second) text_ += plan_.text(variant.text);
   }
 

@@ -13,6 +13,8 @@ std::string cuda_kernels_text(Graph, const CudaOptions&) {
   fail(ErrorCode::unsupported, "this build has no CUDA backend: its headers were not found");
 }
 
+std::vector<std::string> tuning_lines(const DiskCache&) { return {}; }
+
 void add_wheel_folders(const std::vector<std::string>&) {}
 
 }  // namespace onrush
