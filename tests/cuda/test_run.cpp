@@ -100,6 +100,34 @@ TEST_F(RunTest, CaptureNeedsInputsAndOutputsOnTheDevice) {
   EXPECT_THROW(session.run({{"x", numbers({32, 32})}}, {}, options(output)), Error);
 }
 
+// y = x (w * w'): the product of the weights, a packed copy of it, and nothing else is computed;
+// the copy alone is read by runs.
+TEST_F(RunTest, KeepsOfTheWeightsOnlyWhatItReads) {
+  constexpr int64_t kSize = 512;
+  onnx::Graph graph =
+      onnx::graph({},
+                  {node("Mul", {"w", "v"}, {"u"}), node("MatMul", {"x", "u"}, {"t"}),
+                   node("Add", {"t", "b"}, {"y"})},
+                  {"y"});
+  for (const char* name : {"w", "v"})
+    graph.initializers.push_back({.name = name, .tensor = numbers({kSize, kSize})});
+  graph.initializers.push_back({.name = "b", .tensor = numbers({kSize})});
+  const Session session =
+      load(std::move(graph), "x", DType::f32, {{std::nullopt, "n"}, {kSize, ""}});
+  const std::vector<float> first = floats(session.run({{"x", numbers({3, kSize})}})[0].tensor());
+  EXPECT_EQ(session.memory_use().weights, (kSize * kSize + kSize) * sizeof(float));
+  // A value that several plans and sizes read is there for all of them.
+  const std::vector<float> one = floats(session.run({{"x", numbers({1, kSize})}})[0].tensor());
+  const std::vector<float> w = floats(numbers({kSize, kSize}));
+  for (size_t j = 0; j < kSize; ++j) {
+    double sum = static_cast<double>(w[j]);
+    for (size_t i = 0; i < kSize; ++i)
+      sum += static_cast<double>(w[i]) * static_cast<double>(w[i * kSize + j] * w[i * kSize + j]);
+    EXPECT_NEAR(first[j], sum, 1e-3 * sum);
+    EXPECT_NEAR(one[j], sum, 1e-3 * sum);
+  }
+}
+
 TEST_F(RunTest, ReportsAnIndexOutOfRange) {
   const Session session = rows();
   const auto indices = [](std::vector<int64_t> values) {

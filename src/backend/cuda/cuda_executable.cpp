@@ -80,15 +80,17 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
   std::vector<FunctionRequest> requests;
   for (const size_t text : plan_->texts_at_hand()) requests.push_back({text, false});
   compile(requests);
-  upload_constants();
+  for (CudaStep& step : plan_->prepare_steps())
+    for (NodeId output : step.step.group->outputs) prepare_step_of_.emplace(output, &step);
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
-  for (CudaStep& step : plan_->prepare_steps()) pack(step, sizes), prepare(step, sizes);
   for (auto* steps : {&plan_->bind_steps(), &plan_->steps()})
     for (CudaStep& step : *steps) {
+      for (NodeId node : known_operands(step)) keep(node, sizes);
       pack(step, sizes);
-      if (step.body)
-        bodies_.emplace(step.body.get(), std::make_shared<CudaExecutable>(step.body, shared_));
+      add_body(step);
     }
+  for (const GraphOutput& output : graph().outputs)
+    if (prepare_step_of_.contains(output.node)) keep(output.node, sizes);
 }
 
 void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const {
@@ -128,39 +130,72 @@ Function CudaExecutable::function(const FunctionRequest& request) const {
   return functions_.at(request);
 }
 
-Tensor CudaExecutable::device_weight(NodeId node, const Stream& stream) const {
-  if (prepared_[node.index]) return prepared_[node.index];
-  return upload(shared_->context, graph()[node].as<ConstantAttr>().tensor, stream);
+// The values known before the first run that a step's kernels read, or the host in their place;
+// not what only its packing reads, nor constants that only the host does.
+std::vector<NodeId> CudaExecutable::known_operands(const CudaStep& step) const {
+  std::vector<NodeId> nodes;
+  const auto add = [&](const Loops& loops) {
+    for (const LoopBuffer& buffer : loops.buffers)
+      if (buffer.node.valid()) nodes.push_back(buffer.node);
+  };
+  for (const StepKernel& kernel : step.kernels) {
+    if (const auto* loops = std::get_if<Loops>(&kernel.form)) add(*loops);
+    if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
+      add(c->lhs.loops), add(c->rhs.loops), add(c->epilogue.loops);
+    if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
+      add(a->query.loops), add(a->key.loops), add(a->value.loops), add(a->score.loops),
+          add(a->epilogue.loops);
+  }
+  const bool by_host = std::holds_alternative<NodeId>(step.step.kernel);
+  if (by_host || std::holds_alternative<DevicePrimitive>(step.step.kernel))
+    nodes = memory_of(graph(), step.step);
+  std::erase_if(nodes, [&](NodeId node) {
+    if (prepare_step_of_.contains(node))
+      return prepare_step_of_.at(node)->step.group == step.step.group;
+    return by_host || graph()[node].op != Op::constant;
+  });
+  return nodes;
 }
 
-// Constants that kernels read; those that only host steps or packings read stay where they are.
-void CudaExecutable::upload_constants() {
-  const Stream stream(shared_->context);
-  for (const auto* steps : {&plan_->prepare_steps(), &plan_->bind_steps(), &plan_->steps()})
-    for (const CudaStep& step : *steps) {
-      std::vector<NodeId> nodes;
-      const auto add = [&](const Loops& loops) {
-        for (const LoopBuffer& buffer : loops.buffers)
-          if (buffer.node.valid()) nodes.push_back(buffer.node);
-      };
-      for (const StepKernel& kernel : step.kernels) {
-        if (const auto* loops = std::get_if<Loops>(&kernel.form)) add(*loops);
-        if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
-          add(c->lhs.loops), add(c->rhs.loops), add(c->epilogue.loops);
-        if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
-          add(a->query.loops), add(a->key.loops), add(a->value.loops), add(a->score.loops),
-              add(a->epilogue.loops);
-      }
-      if (std::holds_alternative<DevicePrimitive>(step.step.kernel))
-        nodes = memory_of(graph(), step.step);
-      for (NodeId node : nodes) {
-        const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr);
-        if (!constant || prepared_[node.index]) continue;
-        shared_->weights.retain(constant->tensor);
-        prepared_[node.index] = shared_->weights.get(
-            keys_[node.index], [&] { return upload(shared_->context, constant->tensor, stream); });
-      }
-    }
+// A value that depends on weights only, with all that it depends on; `made` are those that were not
+// there yet.
+Tensor CudaExecutable::make(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made) {
+  Tensor& value = prepared_[node.index];
+  if (value) return value;
+  if ((value = shared_->weights.find(keys_[node.index]))) return value;
+  if (const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr)) {
+    made.push_back(node);
+    return value = upload(shared_->context, constant->tensor, Stream(shared_->context));
+  }
+  internal_check(!keys_[node.index].empty(), "a prepared value has a key");
+  CudaStep& step = *prepare_step_of_.at(node);
+  for (NodeId operand : known_operands(step)) make(operand, sizes, made);
+  pack(step, sizes);
+  add_body(step);
+  const std::vector<Tensor> results = run_once(*this, step, sizes);
+  const std::vector<NodeId>& outputs = step.step.group->outputs;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Tensor& output = prepared_[outputs[i].index];
+    if (output) continue;
+    output = results[i];
+    made.push_back(outputs[i]);
+  }
+  return value;
+}
+
+void CudaExecutable::add_body(const CudaStep& step) {
+  if (step.body)
+    bodies_.emplace(step.body.get(), std::make_shared<CudaExecutable>(step.body, shared_));
+}
+
+// Keeps a value for the session; nothing that was computed on the way stays.
+void CudaExecutable::keep(NodeId node, const SizeTable& sizes) {
+  if (const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr))
+    shared_->weights.retain(constant->tensor);
+  std::vector<NodeId> made;
+  const Tensor value = make(node, sizes, made);
+  for (NodeId other : made) prepared_[other.index] = {};
+  prepared_[node.index] = shared_->weights.get(keys_[node.index], [&] { return value; });
 }
 
 Tensor CudaExecutable::weight_as(DType dtype, NodeId node) const {
@@ -177,16 +212,6 @@ Tensor CudaExecutable::weight_as(DType dtype, NodeId node) const {
   });
 }
 
-void CudaExecutable::prepare(const CudaStep& step, const SizeTable& sizes) {
-  std::vector<Tensor> results;
-  const std::vector<NodeId>& outputs = step.step.group->outputs;
-  for (size_t i = 0; i < outputs.size(); ++i)
-    prepared_[outputs[i].index] = shared_->weights.get(keys_[outputs[i].index], [&] {
-      if (results.empty()) results = run_once(*this, step, sizes);
-      return results[i];
-    });
-}
-
 void CudaExecutable::pack(CudaStep& step, const SizeTable& sizes) {
   for (StepKernel& kernel : step.kernels) {
     const auto* c = std::get_if<CudaContraction>(&kernel.form);
@@ -198,16 +223,17 @@ void CudaExecutable::pack(CudaStep& step, const SizeTable& sizes) {
       if (const auto* constant = std::get_if<ConstantAttr>(&graph()[buffer.node].attr))
         shared_->weights.retain(constant->tensor);
     }
-    kernel.packed = shared_->weights.get(key, [&] {
-      const Stream stream(shared_->context);
-      Tensor copy = device_tensor(shared_->context, c->factor, {c->packed_count});
-      fill(device_address(copy.data()), std::byte{0}, copy.bytes(), stream);
-      std::vector<Tensor> operands;
-      for (const LoopBuffer& buffer : c->packing.buffers)
-        operands.push_back(buffer.node.valid() ? device_weight(buffer.node, stream) : copy);
-      run_kernel(*this, *kernel.packing, sizes, operands, stream);
-      return copy;
-    });
+    if ((kernel.packed = shared_->weights.find(key))) continue;
+    std::vector<NodeId> made;
+    Tensor copy = device_tensor(shared_->context, c->factor, {c->packed_count});
+    const Stream stream(shared_->context);
+    fill(device_address(copy.data()), std::byte{0}, copy.bytes(), stream);
+    std::vector<Tensor> operands;
+    for (const LoopBuffer& buffer : c->packing.buffers)
+      operands.push_back(buffer.node.valid() ? make(buffer.node, sizes, made) : copy);
+    run_kernel(*this, *kernel.packing, sizes, operands, stream);
+    kernel.packed = shared_->weights.get(key, [&] { return copy; });
+    for (NodeId node : made) prepared_[node.index] = {};
   }
 }
 

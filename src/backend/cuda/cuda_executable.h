@@ -93,16 +93,18 @@ class CudaExecutable final : public Executable,
   Function function(const FunctionRequest& request) const;  // REQUIRES that it was compiled
 
  private:
-  void upload_constants();
-  void prepare(const CudaStep& step, const SizeTable& sizes);
+  std::vector<NodeId> known_operands(const CudaStep& step) const;
+  Tensor make(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
+  void keep(NodeId node, const SizeTable& sizes);
   void pack(CudaStep& step, const SizeTable& sizes);
-  Tensor device_weight(NodeId node, const Stream& stream) const;
+  void add_body(const CudaStep& step);
 
   std::shared_ptr<CudaShared> shared_;
   std::shared_ptr<CudaPlan> plan_;
   std::map<const CudaPlan*, std::shared_ptr<const CudaExecutable>> bodies_;
   std::vector<std::string> keys_;
-  std::vector<Tensor> prepared_;
+  std::map<NodeId, CudaStep*> prepare_step_of_;
+  std::vector<Tensor> prepared_;  // those that steps read
 
   mutable std::mutex mutex_;
   mutable std::vector<Module> modules_;
