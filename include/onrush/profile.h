@@ -14,8 +14,9 @@ struct ProfiledStep {
   // "attention": several of them as one; "primitive": a sort, scan or the like by its own kernels;
   // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
   // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet.
-  // On a GPU also "copy": of inputs and outputs; "launch": the host hands kernels to the driver;
-  // "wait": the host waits for the device, which is idle or not yet heard of.
+  // On a GPU also "copy": of inputs and outputs; "send": the host hands these copies to the driver;
+  // "launch": it hands it kernels; "wait": it waits for the device, which is idle or not yet heard
+  // of.
   std::string kind;
   std::string name;                       // its primitives, as in "dot+add+max"
   std::vector<std::string> nodes;         // the ONNX nodes that it computes
@@ -43,6 +44,9 @@ struct ProfileEvent {
 // before that of the host at the same time, and a kernel that starts while the one ahead ends
 // counts from that end on.
 struct RunProfile {
+  // In: whether a GPU's work is timed, too, which keeps the host longer. The events are else those
+  // of the host alone.
+  bool device = true;
   int64_t start_ns = 0;  // of std::chrono::steady_clock
   int64_t duration_ns = 0;
   std::vector<ProfileEvent> events;

@@ -46,7 +46,7 @@ class Attribution {
       peers += peer_scale_ * region.peer_us;
     }
     for (const Timeline::Around& around : explanation_.timeline.around)
-      if (around.kind == "copy") {
+      if (around.kind == "copy" || around.kind == "send") {
         cause(Kind::transfers).own_us += own_scale_ * around.time_us;
         own += own_scale_ * around.time_us;
       }

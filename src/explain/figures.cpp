@@ -178,8 +178,9 @@ Svg parts_figure(const Explanation& explanation) {
     const std::string kind = part.name == "kernels"        ? "contraction"
                              : part.name == "unattributed" ? "other"
                                                            : part.name;
-    const bool step = kind == "contraction" || kind == "host" || kind == "copy" ||
-                      kind == "launch" || kind == "wait";
+    const bool step =
+        kind == "contraction" || kind == "host" ||
+        std::ranges::count(explanation.timeline.around, kind, &Timeline::Around::kind);
     svg.box(x, 4, width, 30, step ? kind : "gap", -1, share);
     if (const std::string label = fitting(share, width); label.size() == share.size())
       svg.text(x + 6, 23, label, "start", "inside");

@@ -243,6 +243,7 @@ std::string fusion_text(const Explanation& explanation) {
 const char* what_is(std::string_view kind) {
   if (kind == "launch") return "the host hands kernels to the driver, and the device has none";
   if (kind == "wait") return "the host waits for the device, which is idle or not yet heard of";
+  if (kind == "send") return "the host hands copies to the driver, and the device does nothing";
   return "inputs to the device, outputs from it";
 }
 

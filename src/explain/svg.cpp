@@ -11,7 +11,7 @@ namespace {
 struct Look {
   std::string_view kind, light, dark, hatch;  // hatch: path data in a square of 8 units
 };
-constexpr std::array<Look, 12> kLooks = {{
+constexpr std::array<Look, 13> kLooks = {{
     {"contraction", "#0072b2", "#3d9bd4", ""},
     {"attention", "#d55e00", "#f0884a", "M0 8L8 0"},
     {"reduction", "#009e73", "#2fc79c", "M0 0L8 8"},
@@ -20,6 +20,7 @@ constexpr std::array<Look, 12> kLooks = {{
     {"concat", "#cc79a7", "#e3a3c6", "M0 8L8 0M0 0L8 8"},
     {"host", "#777777", "#a0a0a0", "M0 2H8M0 6H8"},
     {"copy", "#b0a800", "#f0e442", "M2 0V8M6 0V8"},
+    {"send", "#6b6800", "#b8b24a", "M2 0V8M0 4H8"},
     {"launch", "#994f00", "#c98a4b", "M0 4H8M4 0V8"},
     {"wait", "#8c6bb1", "#b39bd0", "M0 0L8 8M0 4H8"},
     {"gap", "#c8c8c8", "#505050", ""},

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <numeric>
 
+#include "backend/timelines.h"
 #include "base/check.h"
 #include "measure/process.h"
 #include "measure/statistics.h"
@@ -12,9 +13,13 @@
 namespace onrush::explain {
 namespace {
 
-bool is_around(const ProfileEvent& event) {
+bool is_of_host(const ProfileEvent& event) {
   const std::string& kind = event.step->kind;
-  return kind == "launch" || kind == "wait" || kind == "copy";
+  return kind == "launch" || kind == "wait" || kind == "send";
+}
+
+bool is_around(const ProfileEvent& event) {
+  return is_of_host(event) || event.step->kind == "copy";
 }
 
 std::vector<const ProfiledStep*> steps_of(const RunProfile& run) {
@@ -81,7 +86,36 @@ std::vector<TimelineEvent> pieces_of(const RunProfile& run) {
   return pieces;
 }
 
+// The device's work alone; empty if the host takes steps of its own between, or if the run does not
+// end with a wait for the device.
+std::vector<ProfileEvent> device_work(const RunProfile& run) {
+  std::vector<ProfileEvent> work;
+  for (const ProfileEvent& event : run.events) {
+    if (event.step->kind == "host" || event.step->kind == "compile") return {};
+    if (!is_of_host(event)) work.push_back(event);
+  }
+  const bool waited = !run.events.empty() && run.events.back().step->kind == "wait";
+  return waited ? work : std::vector<ProfileEvent>{};
+}
+
 }  // namespace
+
+RunProfile joined(const RunProfile& host, const RunProfile& device) {
+  std::vector<ProfileEvent> work = device_work(device);
+  const auto waits = std::ranges::count_if(
+      host.events, [](const ProfileEvent& event) { return event.step->kind == "wait"; });
+  if (work.empty() || waits != 1 || host.events.back().step->kind != "wait") return device;
+  const int64_t heard_after = end_of(device.events.back()) - end_of(work.back());
+  const int64_t later = end_of(host.events.back()) - heard_after - end_of(work.back());
+  for (ProfileEvent& event : work) event.start_ns += later;
+  RunProfile result = host;
+  const int64_t lost = std::max<int64_t>(host.events[0].start_ns - work[0].start_ns, 0);
+  result.start_ns -= lost;
+  result.duration_ns += lost;
+  result.events = merge_timelines(std::move(work), host.events);
+  result.device_clock = device.device_clock;
+  return result;
+}
 
 Timeline merge(const std::vector<RunProfile>& profiles, const std::vector<double>& seen_us) {
   internal_check(!profiles.empty() && profiles.size() == seen_us.size(), "runs were recorded");
@@ -126,9 +160,17 @@ Timeline record(const std::function<void(RunProfile*)>& run, const RecordOptions
   for (int i = 0; i < runs; ++i) {
     if (options.progress) options.progress(fmt::format("run {} of {}", i + 1, runs));
     plain.push_back(timed(nullptr));
-    RunProfile& profile = profiles.emplace_back();
+    RunProfile profile{.device = warm.device_clock.empty()};
     profile.events.reserve(warm.events.size());
     profiled.push_back(timed(&profile));
+    if (!profile.device) {
+      RunProfile device;
+      run(&device);
+      const int64_t host_ns = profile.duration_ns;
+      profile = joined(profile, device);
+      profiled.back() += static_cast<double>(profile.duration_ns - host_ns) / 1000;
+    }
+    profiles.push_back(std::move(profile));
   }
   Timeline timeline = merge(profiles, profiled);
   timeline.wall_us = mean(plain, middle_half(plain));

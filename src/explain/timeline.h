@@ -21,8 +21,8 @@ struct TimelineEvent {
 // after_us + the part_us of events + the time_us of around + caller_us = profiled_us exactly.
 struct Timeline {
   std::vector<TimelineEvent> events;
-  // What the host does while a device works, and copies ("launch", "wait", "copy"): it comes in
-  // pieces whose number differs from run to run.
+  // What the host does while a device works, and copies ("send", "launch", "wait", "copy"): it
+  // comes in pieces whose number differs from run to run.
   struct Around {
     std::string kind;
     double time_us = 0;
@@ -49,6 +49,12 @@ struct RecordOptions {
 
 // `run` runs the model; its argument goes to RunOptions::profile. It is called a few times first.
 Timeline record(const std::function<void(RunProfile*)>& run, const RecordOptions& options);
+
+// A run of the host, with what the device did in another one, which watching the device slowed down
+// for the host: the device is done as long before the host notices as it was there. Where that lets
+// it start before the host gave it anything, the run is longer by as much. Just `device` if the
+// host takes part between kernels, or does not wait once, at the end.
+RunProfile joined(const RunProfile& host, const RunProfile& device);
 
 // One timeline of these profiles, whose callers saw them take `seen_us`.
 Timeline merge(const std::vector<RunProfile>& profiles, const std::vector<double>& seen_us);

@@ -189,7 +189,8 @@ void deliver(const std::string& output, Value& result, const RunOptions& options
 void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> outputs,
                         const RunOptions& options, std::vector<Value>& results) {
   // Starts before the clock does.
-  const std::unique_ptr<Profiler> profiler = options.profile ? backend_->profiler() : nullptr;
+  const std::unique_ptr<Profiler> profiler =
+      options.profile && options.profile->device ? backend_->profiler() : nullptr;
   const int64_t start = options.profile ? now_ns() : 0;
   const ContextOfRun context(*this);
   Environment& environment = context->environment;

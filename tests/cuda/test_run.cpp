@@ -181,17 +181,5 @@ TEST_F(RunTest, ProfileCoversTheRun) {
   }
 }
 
-TEST(MergeTimelines, GivesTheDeviceTheTimeItSharesWithTheHost) {
-  const auto step = std::make_shared<const ProfiledStep>();
-  const std::vector<ProfileEvent> merged =
-      merge_timelines({{step, 20, 10}, {step, 25, 15}, {step, 26, 2}, {step, 50, 5}},
-                      {{step, 0, 30}, {step, 41, 20}, {step, 70, 5}});
-  const std::vector<std::pair<int64_t, int64_t>> expected = {{0, 20}, {20, 10}, {28, 0}, {30, 10},
-                                                             {41, 9}, {50, 5},  {55, 6}, {70, 5}};
-  std::vector<std::pair<int64_t, int64_t>> got;
-  for (const ProfileEvent& event : merged) got.emplace_back(event.start_ns, event.duration_ns);
-  EXPECT_EQ(got, expected);
-}
-
 }  // namespace
 }  // namespace onrush::cuda

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <numeric>
 
+#include "backend/timelines.h"
+
 namespace onrush::explain {
 namespace {
 
@@ -83,6 +85,41 @@ TEST(Timelines, AddUpWhatTheHostDoesAround) {
   EXPECT_DOUBLE_EQ(sum(timeline), 41);
 }
 
+// The device works for 12 us and is heard of 2 us later, in a run that it being watched makes slow.
+TEST(Timelines, PutWhatADeviceDidIntoARunOfTheHost) {
+  const auto around = [](const std::string& kind) {
+    return std::make_shared<const ProfiledStep>(ProfiledStep{kind, kind, {}});
+  };
+  const auto send = around("send"), launch = around("launch"), wait = around("wait");
+  const RunProfile host{.start_ns = 1000,
+                        .duration_ns = 25000,
+                        .events = {{send, 2000, 3000}, {launch, 5000, 4000}, {wait, 9000, 15000}}};
+  RunProfile device{.start_ns = 90000,
+                    .duration_ns = 60000,
+                    .events = {{send, 91000, 20000},
+                               {launch, 111000, 9000},
+                               {kFirst, 120000, 8000},
+                               {kSecond, 129000, 3000},
+                               {wait, 132000, 2000}}};
+  RunProfile result = joined(host, device);
+  std::vector<std::pair<std::string, int64_t>> parts;
+  for (const ProfileEvent& event : result.events)
+    parts.emplace_back(event.step->name, event.duration_ns);
+  const std::vector<std::pair<std::string, int64_t>> expected = {
+      {"send", 3000}, {"launch", 4000}, {"wait", 1000}, {"first", 8000},
+      {"wait", 1000}, {"second", 3000}, {"wait", 2000}};
+  EXPECT_EQ(parts, expected);
+  EXPECT_EQ(result.duration_ns, host.duration_ns);
+
+  device.events[2] = {kFirst, 110000, 18000};  // 22 us together: 2 more than the host gives it
+  result = joined(host, device);
+  EXPECT_EQ(result.duration_ns, host.duration_ns + 2000);
+  EXPECT_EQ(result.start_ns, host.start_ns - 2000);
+
+  device.events.insert(device.events.begin() + 3, {around("host"), 128000, 1000});
+  EXPECT_EQ(joined(host, device).start_ns, device.start_ns);
+}
+
 TEST(Timelines, LeaveOutRunsThatTookOtherSteps) {
   RunProfile compiling = run();
   compiling.events.insert(compiling.events.begin(), {step("compile"), 1000, 10});
@@ -90,6 +127,18 @@ TEST(Timelines, LeaveOutRunsThatTookOtherSteps) {
   EXPECT_EQ(timeline.runs, 2u);
   EXPECT_EQ(timeline.others, 1u);
   EXPECT_DOUBLE_EQ(timeline.profiled_us, 41);
+}
+
+TEST(MergeTimelines, GivesTheDeviceTheTimeItSharesWithTheHost) {
+  const auto step = std::make_shared<const ProfiledStep>();
+  const std::vector<ProfileEvent> merged =
+      merge_timelines({{step, 20, 10}, {step, 25, 15}, {step, 26, 2}, {step, 50, 5}},
+                      {{step, 0, 30}, {step, 41, 20}, {step, 70, 5}});
+  const std::vector<std::pair<int64_t, int64_t>> expected = {{0, 20}, {20, 10}, {28, 0}, {30, 10},
+                                                             {41, 9}, {50, 5},  {55, 6}, {70, 5}};
+  std::vector<std::pair<int64_t, int64_t>> got;
+  for (const ProfileEvent& event : merged) got.emplace_back(event.start_ns, event.duration_ns);
+  EXPECT_EQ(got, expected);
 }
 
 }  // namespace

@@ -107,8 +107,10 @@ struct Frame {
         pinned(shared.pinned, host_bytes + kAlignment),
         ready(shared.context),
         done(shared.context) {
+    // From pinned memory: a copy from elsewhere fails while some stream captures.
     const RunWords first{.seed = fresh_seed()};
-    copy_to_device(words.pointer(), &first, sizeof first, own);
+    std::memcpy(host.data(), &first, sizeof first);
+    copy_to_device(words.pointer(), host.data(), sizeof first, own);
     own.synchronize();
     host_error() = 0;
   }
@@ -871,12 +873,15 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
   if (state.profile) std::call_once(described_, [&] { describe_steps(values); });
   if (values.profiler) values.profiler->begin(frame->stream);
   {
-    const ProfileTimer timer(state, copy_step());
+    const ProfileTimer timer(state, send_step());
     send_inputs(*frame, values);
   }
   launch_all(state, *frame, values);
   ++frame->runs;
-  send_outputs(*frame, values, outputs);
+  {
+    const ProfileTimer timer(state, send_step());
+    send_outputs(*frame, values, outputs);
+  }
   if (capturing) {
     const std::lock_guard lock(mutex_);
     captured_.push_back(std::move(frame));

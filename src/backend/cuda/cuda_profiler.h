@@ -49,12 +49,8 @@ class CudaProfiler final : public Profiler {
 
 // The steps of what is no kernel.
 const std::shared_ptr<const ProfiledStep>& copy_step();
+const std::shared_ptr<const ProfiledStep>& send_step();
 const std::shared_ptr<const ProfiledStep>& launch_step();
 const std::shared_ptr<const ProfiledStep>& wait_step();
-
-// The device's work, by start, and the host's events as one sequence without overlaps: see
-// RunProfile.
-std::vector<ProfileEvent> merge_timelines(std::vector<ProfileEvent> device,
-                                          const std::vector<ProfileEvent>& host);
 
 }  // namespace onrush::cuda
