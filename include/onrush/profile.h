@@ -44,15 +44,15 @@ struct ProfileEvent {
 // before that of the host at the same time, and a kernel that starts while the one ahead ends
 // counts from that end on.
 struct RunProfile {
-  // In: whether a GPU's work is timed, too, which keeps the host longer. The events are else those
-  // of the host alone.
-  bool device = true;
   int64_t start_ns = 0;  // of std::chrono::steady_clock
   int64_t duration_ns = 0;
   std::vector<ProfileEvent> events;
   // What timed the work of a GPU: "CUPTI"; "events", each of which keeps the kernels on both of its
   // sides from overlapping; empty if none did any.
   std::string device_clock;
+  // In: whether a GPU's work is timed, too, which keeps the host longer. Else the events are those
+  // of the host alone.
+  bool device = true;
 };
 
 }  // namespace onrush

@@ -62,7 +62,7 @@ CudaKernel print_cuda(const CudaAttention& a, const SizeTable& sizes, const Cuda
                        key = print(a.key, CudaContraction::n, "Key", "k"),
                        value = print(a.value, CudaContraction::n, "Value", "x");
   const std::string make_score = print_score(w, a.score),
-                    make_epilogue = print_epilogue(w, a.epilogue, DType::f32);
+                    make_epilogue = print_epilogue(w, a.epilogue, DType::f32).make;
   const Extent batch = extent_of(a.query, CudaContraction::batch),
                m = extent_of(a.query, CudaContraction::m), n = extent_of(a.key, CudaContraction::n),
                depth = extent_of(a.query, CudaContraction::k),

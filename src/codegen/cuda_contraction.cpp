@@ -128,44 +128,104 @@ std::string math_type(const CudaContraction& c, bool group) {
   return fmt::format("ScalarMath<{}>", cuda_compute_type(c.sum));
 }
 
+// What a persistent tile takes for its results beyond storing them, in microseconds as measured on
+// an H200: nothing else is computed meanwhile.
+double time_after(const CudaContraction& c) {
+  constexpr double kMatrix = 9, kFunction = 3.5;
+  uint64_t rows = 0, columns = 0;
+  for (const int axis : axes_of(c.epilogue, CudaContraction::m)) rows |= uint64_t{1} << axis;
+  for (const int axis : axes_of(c.epilogue, CudaContraction::n)) columns |= uint64_t{1} << axis;
+  double matrices = 0, functions = 0;
+  for (const LoopValue& value : c.epilogue.loops.body) {
+    if (std::holds_alternative<LoadValue>(value.data))
+      matrices += (value.axes & rows) && (value.axes & columns);
+    const auto* op = std::get_if<OpValue>(&value.data);
+    functions += op && op->op >= Op::exp && op->op <= Op::sigmoid;  // in the order of ops.def
+  }
+  return kMatrix * matrices + kFunction * functions;
+}
+
+CudaOperand left_of(const CudaContraction& c) {
+  return {&c.lhs, CudaContraction::m, "Lhs", "l", c.factor, c.sum, false, c.padded_k};
+}
+CudaOperand right_of(const CudaContraction& c) {
+  return {&c.rhs, CudaContraction::n, "Rhs", "r", c.factor, c.sum, c.packed};
+}
+
+// Null if the operands or results are not what that takes.
+std::optional<CudaKernel> print_persistent(const CudaContraction& c, const SizeTable& sizes) {
+  if (c.math != ContractionMath::f16 && c.math != ContractionMath::bf16) return {};
+  Writer w(sizes);
+  for (const CudaOperand& operand : {left_of(c), right_of(c)}) {
+    std::optional<CudaTensorMap> map = tensor_map_of(w, operand);
+    if (!map) return {};
+    map->buffer += w.add_buffers(operand.part->loops.buffers);
+    w.add_map(*map);
+  }
+  const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum);
+  if (epilogue.along_m || (epilogue.width != 4 && epilogue.width != 8)) return {};
+  const ContractionTile tile = persistent_tile();
+  const auto extent = [&](int kind, int width) {
+    Extent result = extent_of(c.epilogue, kind);
+    result.width = width;
+    return w.size(result);
+  };
+  w.line(fmt::format("contract_persistent<{}, {}>(t0, t1, {}, {}, {}, {}, {}, {}, {});",
+                     math_type(c, true), tile.stages, epilogue.make,
+                     extent(CudaContraction::batch, 1), extent(CudaContraction::m, tile.m),
+                     extent(CudaContraction::n, tile.n), extent(CudaContraction::m, 1),
+                     extent(CudaContraction::n, 1), w.size(extent_of(c.lhs, CudaContraction::k))));
+  CudaKernel kernel = w.finish(tile.threads());
+  kernel.tile = tile;
+  return kernel;
+}
+
 CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
                        const TileChoice* choice) {
   Writer w(sizes);
-  const PrintedOperand lhs = print_operand(w, {&c.lhs, CudaContraction::m, "Lhs", "l", c.factor,
-                                               c.sum, false, c.padded_k}),
-                       rhs = print_operand(
-                           w, {&c.rhs, CudaContraction::n, "Rhs", "r", c.factor, c.sum, c.packed});
-  const std::string make_epilogue = print_epilogue(w, c.epilogue, c.sum);
+  const PrintedOperand lhs = print_operand(w, left_of(c)), rhs = print_operand(w, right_of(c));
+  const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum);
   const Extent batch = extent_of(c.epilogue, CudaContraction::batch),
                m = extent_of(c.epilogue, CudaContraction::m),
                n = extent_of(c.epilogue, CudaContraction::n);
   Extent k = extent_of(c.lhs, CudaContraction::k);
   if (c.padded_k) k.factors.back() = c.padded_k;
   const int factor_bytes = static_cast<int>(byte_size(c.factor, 1));
-  const bool groups = target.warpgroups && !lhs.across && !rhs.across;
+  std::optional<CudaKernel> persistent;
+  if (target.warpgroups) persistent = print_persistent(c, sizes);
+  const Grouping grouping = !target.warpgroups || lhs.across || rhs.across ? Grouping::none
+                            : persistent                                   ? Grouping::persistent
+                                                                           : Grouping::blocks;
   const ContractionTile tile = choice ? choice->tile
                                       : choose_tile({batch.at(sizes), m.at(sizes), n.at(sizes),
-                                                     k.at(sizes), factor_bytes, c.math, groups},
+                                                     k.at(sizes), factor_bytes, c.math, grouping,
+                                                     time_after(c)},
                                                     target);
-  Extent tiles_m = m, tiles_n = n;
-  tiles_m.width = tile.m, tiles_n.width = tile.n;
-  w.line("const index tile = (index)cluster_of(blockIdx.x);");
-  w.line(fmt::format("const index row = {};", w.quotient("tile", tiles_n)));
-  w.line(fmt::format("const index batch = {};", w.quotient("row", tiles_m)));
-  w.line(
-      fmt::format("contract<{}, {}, {}, {}, {}, {}, {}, {}>({}, {}, {}, batch, row - batch * {}, "
-                  "tile - row * {}, {}, {}, {});",
-                  math_type(c, tile.group), tile.m, tile.n, tile.warps_m, tile.warps_n,
-                  tile.warps_k, tile.chunks, tile.stages, lhs.make, rhs.make, make_epilogue,
-                  w.size(tiles_m), w.size(tiles_n), w.size(m), w.size(n), w.size(k)));
-  CudaKernel kernel = w.finish(tile.threads());
+  CudaKernel kernel;
+  if (tile.persistent) {
+    kernel = std::move(*persistent);
+  } else {
+    Extent tiles_m = m, tiles_n = n;
+    tiles_m.width = tile.m, tiles_n.width = tile.n;
+    w.line("const index tile = (index)cluster_of(blockIdx.x);");
+    w.line(fmt::format("const index row = {};", w.quotient("tile", tiles_n)));
+    w.line(fmt::format("const index batch = {};", w.quotient("row", tiles_m)));
+    w.line(
+        fmt::format("contract<{}, {}, {}, {}, {}, {}, {}, {}>({}, {}, {}, batch, row - batch * {}, "
+                    "tile - row * {}, {}, {}, {});",
+                    math_type(c, tile.group), tile.m, tile.n, tile.warps_m, tile.warps_n,
+                    tile.warps_k, tile.chunks, tile.stages, lhs.make, rhs.make, epilogue.make,
+                    w.size(tiles_m), w.size(tiles_n), w.size(m), w.size(n), w.size(k)));
+    kernel = w.finish(tile.threads());
+    kernel.tile = tile;
+  }
   kernel.schedule = CudaSchedule::tile;
   kernel.work = batch;
   kernel.m = m, kernel.n = n, kernel.k = k;
-  kernel.tile = tile;
   kernel.cluster = choice ? choice->cluster : 0;
   kernel.math = c.math;
-  kernel.groups = groups;
+  kernel.grouping = grouping;
+  kernel.after_us = time_after(c);
   kernel.factor_bytes = factor_bytes;
   kernel.sum_bytes = static_cast<int>(byte_size(c.sum, 1));
   return kernel;

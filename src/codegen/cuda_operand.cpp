@@ -320,7 +320,7 @@ std::string print_score(Writer& w, const CudaContraction::Part& part) {
   return fmt::format("Score{{{}s, error}}", members);
 }
 
-std::string print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum) {
+PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum) {
   const std::vector<int> batch = axes_of(part, CudaContraction::batch),
                          m = axes_of(part, CudaContraction::m),
                          n = axes_of(part, CudaContraction::n);
@@ -343,7 +343,34 @@ std::string print_epilogue(Writer& w, const CudaContraction::Part& part, DType s
   body.store_all();
   w.close();
   w.close("};");
-  return fmt::format("Epilogue{{{}s, error}}", members);
+  return {fmt::format("Epilogue{{{}s, error}}", members), lanes.count(), along_m};
+}
+
+std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand) {
+  const Loops& loops = operand.part->loops;
+  const std::vector<int> batch = axes_of(*operand.part, CudaContraction::batch),
+                         rows = axes_of(*operand.part, operand.rows),
+                         k = axes_of(*operand.part, CudaContraction::k);
+  const auto* load =
+      std::get_if<LoadValue>(&loops.body[static_cast<size_t>(loops.stores[0].value)].data);
+  if (!load || !load->dynamic.empty() || !load->bounds.empty() || operand.padded_k) return {};
+  if (batch.size() > 1 || rows.size() != 1 || k.size() != 1) return {};
+  if (loops.buffers[static_cast<size_t>(load->buffer)].dtype != operand.factor) return {};
+  if (!same(load->address.offset, 0) || !same(stride_of(load->address, k[0]), 1)) return {};
+  const int piece = static_cast<int>(16 / byte_size(operand.factor, 1));
+  CudaTensorMap map;
+  map.buffer = load->buffer;
+  map.columns = loops.axes[static_cast<size_t>(k[0])].extent;
+  map.rows = loops.axes[static_cast<size_t>(rows[0])].extent;
+  map.row_stride = stride_of(load->address, rows[0]);
+  if (!w.divides(stride_of(load->address, rows[0]), piece)) return {};
+  if (batch.empty()) return map;
+  map.batches = loops.axes[static_cast<size_t>(batch[0])].extent;
+  map.batch_stride = stride_of(load->address, batch[0]);
+  // Rows that all batches share are no stride of a tensor map.
+  const Dim stride = stride_of(load->address, batch[0]);
+  if (same(stride, 0) || !w.divides(stride, piece)) return {};
+  return map;
 }
 
 }  // namespace onrush

@@ -1,6 +1,7 @@
 // Operands and epilogues of contractions, printed as structs that device/*.cuh call.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,16 @@ PrintedOperand print_operand(Writer& w, const CudaOperand& operand);
 // that makes one.
 std::string print_score(Writer& w, const CudaContraction::Part& part);
 
-// Declares struct Epilogue, which stores the results; gives an expression that makes one.
-std::string print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum);
+struct PrintedEpilogue {
+  std::string make;  // an expression that makes one
+  int width;         // results that it takes at once
+  bool along_m;      // results lie along m, not n
+};
+// Declares struct Epilogue, which stores the results.
+PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum);
+
+// An operand that is stored as plain rows of neighbours along k, aligned as tensor maps need it:
+// its map, with boxes of 128 rows. The buffer is as in the part.
+std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand);
 
 }  // namespace onrush

@@ -397,7 +397,9 @@ std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
       return text.find(function) != std::string::npos;
     });
   };
-  if (uses("contract<") || uses("attend<")) program += "#include \"contraction.cuh\"\n";
+  if (uses("contract<") || uses("contract_persistent<") || uses("attend<"))
+    program += "#include \"contraction.cuh\"\n";
+  if (uses("contract_persistent<")) program += "#include \"persistent.cuh\"\n";
   if (uses("attend<")) program += "#include \"attention.cuh\"\n";
   for (const auto& [function, header] : primitive_headers())
     if (uses(function) && program.find(header) == std::string::npos)

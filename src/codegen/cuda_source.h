@@ -54,9 +54,24 @@ struct ContractionTile {
   int warps_m, warps_n, warps_k;  // how the warps share it
   int chunks;                     // 16-byte pieces of a row that one stage holds
   int stages;
-  bool group;  // four warps multiply 64 rows together
+  bool group;               // four warps multiply 64 rows together
+  bool persistent = false;  // blocks stay and take tile after tile, see device/persistent.cuh
   bool operator==(const ContractionTile&) const = default;
-  int threads() const { return 32 * warps_m * warps_n * warps_k; }
+  int threads() const { return persistent ? 384 : 32 * warps_m * warps_n * warps_k; }
+};
+
+// What the operands and results of a contraction allow beyond the products of single warps.
+enum class Grouping : uint8_t {
+  none,
+  blocks,      // four warps multiply what lies in shared memory
+  persistent,  // and operands are plain matrices, and results lie along n
+};
+
+// A matrix, or a batch of them, that a kernel reads by boxes: cuTensorMapEncodeTiled.
+struct CudaTensorMap {
+  int buffer = 0;  // of the kernel
+  Extent columns, rows, batches = Dim(1);
+  Extent row_stride, batch_stride = Dim(0);  // in elements
 };
 
 // A tile, and how many blocks of a cluster share one.
@@ -110,13 +125,15 @@ struct CudaKernel {
   ContractionTile tile = {};
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
-  bool groups = false;       // tile: operands lie so that warpgroups can multiply them
-  int factor_bytes = 0;      // tile: of an element in shared memory
-  int sum_bytes = 0;         // tile: of a partial sum
-  int64_t shared_bytes = 0;  // attention
-  PrimitivePart part = {};   // primitive: its rows are `work`, their length `reduced`
-  Extent limit;              // primitive: of a sorted row, how much is kept
-  Extent inner;              // primitive: rows that lie side by side
+  Grouping grouping = Grouping::none;  // tile
+  double after_us = 0;  // tile: what a persistent one takes for its results, beyond storing them
+  std::vector<CudaTensorMap> maps;     // arguments after all others
+  int factor_bytes = 0;                // tile: of an element in shared memory
+  int sum_bytes = 0;                   // tile: of a partial sum
+  int64_t shared_bytes = 0;            // attention
+  PrimitivePart part = {};             // primitive: its rows are `work`, their length `reduced`
+  Extent limit;                        // primitive: of a sorted row, how much is kept
+  Extent inner;                        // primitive: rows that lie side by side
 };
 
 // What of a device the kernels depend on.

@@ -37,6 +37,8 @@ constexpr TimedTile kTensorTiles[] = {
     {{64, 64, 4, 2, 1, 8, 4, true}, 1.77, 0.30, 0.75, 0.21, 0.81, 0.28},
     {{64, 64, 4, 1, 2, 8, 4, true}, 2.04, 0.29, 0.91, 0.20, 1.34, 0.34},
     {{64, 32, 4, 1, 2, 8, 6, true}, 1.60, 0.26, 0.59, 0.17, 0.99, 0.23},
+    // `round` and `step` for each tile that a pair of blocks takes.
+    {{256, 256, 8, 1, 1, 8, 4, true, true}, 1.3, 0.64, 3.75, 0, 0, 0},
 };
 constexpr TimedTile kScalarTiles[] = {
     {{64, 64, 8, 1, 1, 4, 3, false}, 3, 0.4, 1, 0.4, 1, 0.2},
@@ -51,7 +53,7 @@ std::span<const TimedTile> timed_tiles(ContractionMath math) {
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Plan {
-  const TimedTile* timed = nullptr;
+  const TimedTile* timed = nullptr;  // not null once chosen
   int cluster = 1;
   double time = INFINITY;
 };
@@ -69,6 +71,11 @@ std::vector<Plan> plans_of_tile(const TimedTile& timed, const ContractionSize& s
                                 const CudaTarget& target) {
   std::vector<Plan> plans;
   const int64_t tiles = tiles_of(timed.tile, size), steps = steps_of(timed.tile, size);
+  if (timed.tile.persistent) {
+    const int pairs = std::max(1, target.multiprocessors / 2);
+    const double a_tile = timed.round + size.after_us + timed.step * static_cast<double>(steps);
+    return {{&timed, 2, timed.start + static_cast<double>(divide_up(tiles, pairs)) * a_tile}};
+  }
   for (int cluster = 1; cluster <= (target.clusters ? 8 : 1); cluster *= 2) {
     if (cluster > 1 && (tiles * cluster > 2 * target.multiprocessors || steps < 2 * cluster)) break;
     const auto own = static_cast<double>(divide_up(steps, cluster));
@@ -88,7 +95,9 @@ Plan plan_tile(const TimedTile& timed, const ContractionSize& size, const CudaTa
 }
 
 bool can_multiply(const TimedTile& timed, const ContractionSize& size) {
-  return !timed.tile.group || (size.groups && size.math != ContractionMath::tf32);
+  if (timed.tile.persistent) return size.grouping == Grouping::persistent;
+  return !timed.tile.group ||
+         (size.grouping != Grouping::none && size.math != ContractionMath::tf32);
 }
 
 Plan plan_tiles(const ContractionSize& size, const CudaTarget& target) {
@@ -109,13 +118,19 @@ Plan plan_kernel(const CudaKernel& kernel, const ContractionSize& size, const Cu
 
 ContractionSize size_of(const CudaKernel& kernel, const SizeTable& sizes) {
   return {kernel.work.at(sizes), kernel.m.at(sizes), kernel.n.at(sizes), kernel.k.at(sizes),
-          kernel.factor_bytes,   kernel.math,        kernel.groups};
+          kernel.factor_bytes,   kernel.math,        kernel.grouping,    kernel.after_us};
 }
 
 }  // namespace
 
 ContractionTile choose_tile(const ContractionSize& size, const CudaTarget& target) {
   return plan_tiles(size, target).timed->tile;
+}
+
+ContractionTile persistent_tile() {
+  const auto found = std::ranges::find_if(
+      kTensorTiles, [](const TimedTile& timed) { return timed.tile.persistent; });
+  return found->tile;
 }
 
 std::vector<ContractionTile> tiles_for(ContractionMath math) {
@@ -170,6 +185,12 @@ CudaLaunch launch_tiles(const CudaKernel& kernel, const SizeTable& sizes,
                         const CudaTarget& target) {
   const ContractionTile& tile = kernel.tile;
   const ContractionSize size = size_of(kernel, sizes);
+  if (tile.persistent) {
+    const int64_t pairs = std::min<int64_t>(tiles_of(tile, size), target.multiprocessors / 2);
+    // A block has the left operand's rows and half of the right one's.
+    const int64_t stage = int64_t{tile.m + tile.n / 2} * tile.chunks * 16, barriers = 2 * 8;
+    return {2 * pairs, tile.threads(), 1, 2, tile.stages * (stage + barriers)};
+  }
   const int cluster = choice_of(kernel, sizes, target).cluster;
   // Stages that are never filled take no memory.
   const int64_t filled =

@@ -12,8 +12,13 @@ struct ContractionSize {
   int64_t batch, m, n, k;
   int factor_bytes;
   ContractionMath math;
-  bool groups;  // warpgroups can multiply its operands
+  Grouping grouping;
+  double after_us = 0;  // see CudaKernel
 };
+
+// The one that device/persistent.cuh knows: of two blocks, which share the rows of the left operand
+// and have half of the columns each.
+ContractionTile persistent_tile();
 
 // All tiles that the products can be cut into.
 std::vector<ContractionTile> tiles_for(ContractionMath math);

@@ -195,10 +195,14 @@ CudaKernel Writer::finish(int threads) {
   for (size_t i = 0; i < buffers_.size(); ++i)
     arguments += fmt::format("{}* b{}, ", cuda_storage_type(buffers_[i].dtype), i);
   CudaKernel kernel;
+  std::string maps;
+  for (size_t i = 0; i < maps_.size(); ++i)
+    maps += fmt::format(", const __grid_constant__ TensorMap t{}", i);
   kernel.text = fmt::format(
       "extern \"C\" __global__ void __launch_bounds__({0}) KERNEL({1}const "
-      "__grid_constant__ Sizes<{2}> s, u32* error) {{\n  typedef Sizes<{2}> S;\n{3}}}\n",
-      threads, arguments, std::max<size_t>(1, sizes_.size()), body_);
+      "__grid_constant__ Sizes<{2}> s, u32* error{4}) {{\n  typedef Sizes<{2}> S;\n{3}}}\n",
+      threads, arguments, std::max<size_t>(1, sizes_.size()), body_, maps);
+  kernel.maps = std::move(maps_);
   kernel.threads = threads;
   kernel.checks_indices = body_.find("position(") != std::string::npos;
   kernel.buffers = std::move(buffers_);

@@ -76,7 +76,8 @@ class Writer {
 
   int add_buffers(const std::vector<LoopBuffer>& buffers);
   const std::vector<LoopBuffer>& buffers() const { return buffers_; }
-  CudaKernel finish(int threads);  // of a block
+  void add_map(CudaTensorMap map) { maps_.push_back(std::move(map)); }  // the argument t<count>
+  CudaKernel finish(int threads);                                       // of a block
 
  private:
   int argument(const Extent& extent, SizeArgument::Kind kind);
@@ -87,6 +88,7 @@ class Writer {
   std::vector<SizeArgument> sizes_;
   std::vector<LoopBuffer> buffers_;
   std::vector<SizeFact> facts_;
+  std::vector<CudaTensorMap> maps_;
 };
 
 // Values of one Loops inside a kernel, named with a prefix. A value that differs between the lanes

@@ -175,14 +175,22 @@ TEST(CudaPlan, CompilesForEveryArchitecture) {
 
 TEST(Tiles, FollowTheSize) {
   const auto tile = [](int64_t m, int64_t n, int64_t k) {
-    return choose_tile({1, m, n, k, 2, ContractionMath::f16, true}, kHopper);
+    return choose_tile({1, m, n, k, 2, ContractionMath::f16, Grouping::blocks}, kHopper);
   };
   const ContractionTile large = tile(4096, 4096, 4096), small = tile(1, 1000, 2048);
   EXPECT_TRUE(large.group);
   EXPECT_GE(large.m * large.n, 128 * 128);
   EXPECT_EQ(small.m, 16);
   // Without warpgroups none of their tiles is chosen.
-  EXPECT_FALSE(choose_tile({1, 4096, 4096, 4096, 2, ContractionMath::f16, false}, kAmpere).group);
+  const ContractionSize none{1, 4096, 4096, 4096, 2, ContractionMath::f16, Grouping::none};
+  EXPECT_FALSE(choose_tile(none, kAmpere).group);
+  // Blocks that stay pay where there are many tiles for each.
+  ContractionSize size{1, 4096, 4096, 4096, 2, ContractionMath::f16, Grouping::persistent};
+  EXPECT_TRUE(choose_tile(size, kHopper).persistent);
+  size.after_us = 30;
+  EXPECT_FALSE(choose_tile(size, kHopper).persistent);
+  size.after_us = 0, size.m = 128;
+  EXPECT_FALSE(choose_tile(size, kHopper).persistent);
 }
 
 }  // namespace

@@ -29,6 +29,38 @@ constexpr size_t kSmallOutput = 64 << 10;  // bytes, up to which a copy on the h
 bool is_on_gpu(const Tensor& tensor) { return tensor.device().kind == Device::Kind::cuda; }
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+// A tensor map at concrete sizes.
+struct BoundMap {
+  int buffer;
+  std::array<cuuint64_t, 3> extents;  // columns, rows, batches
+  std::array<cuuint64_t, 2> strides;  // of rows and batches, in bytes
+  CUtensorMapDataType dtype;
+};
+
+BoundMap bind_map(const CudaTensorMap& map, const LoopBuffer& buffer, const SizeTable& sizes) {
+  const auto at = [&](const Extent& extent) { return static_cast<cuuint64_t>(extent.at(sizes)); };
+  const cuuint64_t batches = at(map.batches), bytes = byte_size(buffer.dtype, 1);
+  const cuuint64_t row = at(map.row_stride) * bytes;
+  return {map.buffer,
+          {at(map.columns), at(map.rows), batches},
+          {row, batches > 1 ? at(map.batch_stride) * bytes : row},
+          buffer.dtype == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                      : CU_TENSOR_MAP_DATA_TYPE_FLOAT16};
+}
+
+// As device/persistent.cuh reads it.
+CUtensorMap encode(const BoundMap& map, CUdeviceptr address) {
+  constexpr cuuint32_t kBox[] = {64, 128, 1}, kSteps[] = {1, 1, 1};
+  CUtensorMap result;
+  check(driver().cuTensorMapEncodeTiled(&result, map.dtype, 3, reinterpret_cast<void*>(address),
+                                        map.extents.data(), map.strides.data(), kBox, kSteps,
+                                        CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+        "cuTensorMapEncodeTiled");
+  return result;
+}
+
 // A kernel at concrete sizes.
 struct BoundKernel {
   Function function;
@@ -37,6 +69,7 @@ struct BoundKernel {
   const StepKernel* source;
   int64_t workspace;  // offset in the arena
   std::vector<int64_t> sizes;
+  std::vector<BoundMap> maps;
   // Where a library computes it: instead of the function, from the left and right operands, the
   // addend and the result, in this order in `buffers`.
   std::shared_ptr<const LibraryProduct> product = nullptr;
@@ -71,6 +104,7 @@ struct KernelLaunch {
   LaunchShape shape;
   std::vector<CUdeviceptr> pointers;
   const int64_t* sizes;
+  std::span<const BoundMap> maps = {};
   const LibraryProduct* product = nullptr;  // instead of the function; the last pointer is to its
                                             // workspace
 };
@@ -450,8 +484,13 @@ BoundKernel CudaBinding::bind_kernel(const StepKernel& source, const KernelVaria
   if (shape.shared_bytes > kPlainSharedBytes)
     function.allow_shared_bytes(static_cast<uint32_t>(context()->device().shared_bytes_per_block -
                                                       function.static_shared_bytes()));
+  std::vector<BoundMap> maps;
+  if (shape.grid.x)  // else there may be an extent of 0, which no map has
+    for (const CudaTensorMap& map : variant.kernel.maps)
+      maps.push_back(bind_map(map, variant.kernel.buffers[static_cast<size_t>(map.buffer)], sizes_));
   return {function, shape, variant.kernel.buffers,
-          &source,  0,     size_arguments(variant.kernel, sizes_, pass)};
+          &source,  0,     size_arguments(variant.kernel, sizes_, pass),
+          std::move(maps)};
 }
 
 BoundKernel CudaBinding::bind_product(const StepKernel& source,
@@ -570,8 +609,8 @@ void CudaBinding::each_launch(const BoundStep& step, const Values& values, const
   if (step.loop) return each_trip(step, values, use);
   for (const BoundKernel& kernel : step.kernels) {
     if (kernel.shape.grid.x == 0) continue;
-    KernelLaunch launch{
-        kernel.function, kernel.shape, {}, kernel.sizes.data(), kernel.product.get()};
+    KernelLaunch launch{kernel.function, kernel.shape,         {}, kernel.sizes.data(),
+                        kernel.maps,     kernel.product.get()};
     launch.pointers.reserve(kernel.buffers.size() + 1);
     for (const LoopBuffer& buffer : kernel.buffers)
       launch.pointers.push_back(buffer.node.valid() ? address(buffer.node, values)
@@ -647,10 +686,16 @@ void CudaBinding::each_trip(const BoundStep& step, const Values& values, const U
 template <class Use>
 void with_arguments(KernelLaunch launch, CUdeviceptr words, const Use& use) {
   std::vector<void*> arguments;
-  arguments.reserve(launch.pointers.size() + 2);
+  arguments.reserve(launch.pointers.size() + 2 + launch.maps.size());
   for (CUdeviceptr& pointer : launch.pointers) arguments.push_back(&pointer);
   arguments.push_back(const_cast<int64_t*>(launch.sizes));
   arguments.push_back(&words);
+  std::vector<CUtensorMap> maps;
+  maps.reserve(launch.maps.size());
+  for (const BoundMap& map : launch.maps) {
+    maps.push_back(encode(map, launch.pointers[static_cast<size_t>(map.buffer)]));
+    arguments.push_back(&maps.back());
+  }
   use(arguments);
 }
 

@@ -67,6 +67,7 @@ const char* fill(DriverApi& api, const SharedLibrary& library) {
   bind(api.cuOccupancyMaxActiveBlocksPerMultiprocessor,
        "cuOccupancyMaxActiveBlocksPerMultiprocessor");
   bind(api.cuLaunchKernelEx, "cuLaunchKernelEx");
+  bind(api.cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled");
 
   bind(api.cuStreamBeginCapture, "cuStreamBeginCapture_v2");
   bind(api.cuStreamEndCapture, "cuStreamEndCapture");

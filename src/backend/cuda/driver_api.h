@@ -72,6 +72,7 @@ struct DriverApi {
   decltype(&::cuOccupancyMaxActiveBlocksPerMultiprocessor)
       cuOccupancyMaxActiveBlocksPerMultiprocessor;
   decltype(&::cuLaunchKernelEx) cuLaunchKernelEx;
+  decltype(&::cuTensorMapEncodeTiled) cuTensorMapEncodeTiled;
 
   decltype(&::cuStreamBeginCapture) cuStreamBeginCapture;
   decltype(&::cuStreamEndCapture) cuStreamEndCapture;

@@ -29,6 +29,7 @@ std::string launch_text(const CudaKernel& kernel, const CudaLaunch& launch) {
   if (launch.shared_bytes) text += fmt::format(", {} bytes of shared memory", launch.shared_bytes);
   if (kernel.schedule == CudaSchedule::tile)
     text += fmt::format(", {} x {} results a tile", kernel.tile.m, kernel.tile.n);
+  if (kernel.tile.persistent) text += ", tile after tile";
   return text;
 }
 
