@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <fstream>
+#include <future>
 
 #include "base/check.h"
 #include "measure/process.h"
@@ -50,9 +51,7 @@ std::vector<Tensor> fetch_outputs(Worker& worker, const std::string& path,
 
 void load(Contestant& contestant, const ContestOptions& options, size_t number,
           const measure::Gpu* gpu) {
-  contestant.worker = contestant.start();
   Worker& worker = *contestant.worker;
-  contestant.version = worker.call({{"call", "version"}}, options.timeout_s).at("version");
   contestant.bytes_before = measure::resident_memory(worker.process()).now;
   const uint64_t gpu_before = gpu ? gpu->used_bytes() : 0;
   const Json loaded = worker.call(contestant.load, options.timeout_s);
@@ -95,6 +94,28 @@ bool attempt(Contestant& contestant, const WorkOf& work) {
   }
 }
 
+// Starts the processes side by side: a peer in Python is imported for seconds. False if the user
+// interrupted.
+bool start_all(std::vector<Contestant>& contestants, const ContestOptions& options) {
+  std::vector<std::future<std::string>> versions(contestants.size());
+  for (size_t i = 0; i < contestants.size(); ++i) {
+    Contestant& contestant = contestants[i];
+    if (!contestant.failure.empty()) continue;
+    if (!attempt(contestant, [&] { contestant.worker = contestant.start(); })) return false;
+    if (contestant.worker)
+      versions[i] = std::async(std::launch::async, [&] {
+        return contestant.worker->call({{"call", "version"}}, options.timeout_s)
+            .at("version")
+            .get<std::string>();
+      });
+  }
+  bool go_on = true;
+  for (size_t i = 0; i < contestants.size(); ++i)
+    if (versions[i].valid())
+      go_on &= attempt(contestants[i], [&] { contestants[i].version = versions[i].get(); });
+  return go_on;
+}
+
 }  // namespace
 
 std::vector<double> round_medians(const Contestant& contestant) {
@@ -112,7 +133,8 @@ std::vector<double> all_runs(const Contestant& contestant) {
 void load_all(std::vector<Contestant>& contestants, const ContestOptions& options,
               const measure::Gpu* gpu, const ShowProgress& show) {
   Json outputs;
-  bool go_on = true;
+  show(fmt::format("starting {} engines", contestants.size()));
+  bool go_on = start_all(contestants, options);
   for (size_t i = 0; i < contestants.size(); ++i) {
     Contestant& contestant = contestants[i];
     if (!go_on) contestant.failure = "interrupted";
