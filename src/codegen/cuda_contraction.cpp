@@ -163,7 +163,7 @@ std::optional<CudaKernel> print_persistent(const CudaContraction& c, const SizeT
     w.add_map(*map);
   }
   const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum);
-  if (epilogue.along_m || (epilogue.width != 4 && epilogue.width != 8)) return {};
+  if (epilogue.along_m || 8 % epilogue.width) return {};
   const ContractionTile tile = persistent_tile();
   const auto extent = [&](int kind, int width) {
     Extent result = extent_of(c.epilogue, kind);

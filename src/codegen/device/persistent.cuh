@@ -126,10 +126,16 @@ __device__ inline void contract_persistent(const TensorMap& left, const TensorMa
   struct Place {
     index batch, m0, n0;
   };
+  // Tiles that are worked on at the same time share rows of both operands, for the cache's sake:
+  // up to kTogether tiles below each other come first.
+  constexpr int kTogether = 8;
   const auto place_of = [&](index tile) {
-    const index row = tile / tiles_n, batch = row / tiles_m;
-    return Place{batch, (row - batch * tiles_m) * (2 * kRows),
-                 ((tile - row * tiles_n) * 2 + rank) * kRows};
+    const index batch = tile / (tiles_m * tiles_n), in_batch = tile - batch * tiles_m * tiles_n;
+    const index above = in_batch / (kTogether * tiles_n) * kTogether;
+    const index together = tiles_m - above < kTogether ? tiles_m - above : kTogether;
+    const index in_group = in_batch - above * tiles_n, column = in_group / together;
+    return Place{batch, (above + in_group - column * together) * (2 * kRows),
+                 (column * 2 + rank) * kRows};
   };
   index tile = (index)cluster_of(blockIdx.x);
   Ring<kStages> at;
@@ -182,23 +188,26 @@ __device__ inline void contract_persistent(const TensorMap& left, const TensorMa
       if (steps > 0) release(before);
       if (tile + stride >= tiles) trigger_dependents();
 
-      // Straight from the registers: the lanes of a warp store pieces of 8 results in 8 rows.
+      // Straight from the registers: the lanes of a warp store pieces of 8 results in 8 rows, or,
+      // where the results allow no such pieces, what each of them has.
       constexpr int kWidth = Epilogue::kWidth;
+      constexpr bool kPieces = kWidth > 2;
       UNROLL for (int h = 0; h < 2; ++h) UNROLL for (int i = 0; i < kRows / 32; ++i)
           UNROLL for (int below = 0; below < 2; ++below) {
         float p[4][2];
         UNROLL for (int j = 0; j < 4; ++j) UNROLL for (int e = 0; e < 2; ++e) p[j][e] =
             sums[h][(4 * i + j) * 4 + 2 * below + e];
-        gather_pieces(p, lane);
+        if constexpr (kPieces) gather_pieces(p, lane);
         const index row =
             place.m0 + (group - 1) * kRows + h * 64 + warp * 16 + below * 8 + lane / 4;
-        const index column = place.n0 + i * 32 + lane % 4 * 8;
         if (row >= m) continue;
         UNROLL for (int c = 0; c < 8; c += kWidth) {
-          if (column + c >= n) break;
+          const index column = place.n0 + i * 32 +
+                               (kPieces ? lane % 4 * 8 + c : c / 2 * 8 + lane % 4 * 2 + c % 2);
+          if (column >= n) continue;
           float total[kWidth];
           UNROLL for (int e = 0; e < kWidth; ++e) total[e] = p[(c + e) / 2][(c + e) % 2];
-          epilogue(place.batch, row, column + c, total);
+          epilogue(place.batch, row, column, total);
         }
       }
     }
