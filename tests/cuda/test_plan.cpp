@@ -1,7 +1,9 @@
 // Kernels of whole networks, printed and compiled for each architecture. Needs no GPU.
 #include <algorithm>
+#include <ctime>
 #include <fmt/format.h>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "backend/cuda/compiler.h"
@@ -171,6 +173,49 @@ TEST(CudaPlan, CompilesForEveryArchitecture) {
     }
     EXPECT_NO_THROW(compiler.compile_all(sources, architecture)) << architecture;
   }
+}
+
+double thread_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Compiled in parallel, a network is ready in less than a second.
+TEST(CudaPlan, IsFewProgramsThatCompileFast) {
+  constexpr size_t kMostPrograms = 16;
+  constexpr double kMostSeconds = 0.75;  // 0.5 on a processor that nobody else uses
+  std::optional<Compiler> compiler;
+  if (nvrtc_library().search.library) compiler.emplace(nvrtc_api(), headers());
+  for (const Network& network :
+       {image("resnet50"), image("mobilenet_v3_large"), image("efficientnet_b0"), image("vit_b_16"),
+        image("convnext_tiny"), text(128), Network{"gpt2", {{"input_ids", {1, 128}}}}}) {
+    SCOPED_TRACE(network.name);
+    const CudaPlan plan(schedule_of(network), Precision::fp16, kHopper);
+    const std::vector<size_t> texts = plan.texts_at_hand();
+    const auto programs = plan.programs(texts);
+    EXPECT_LE(programs.size(), kMostPrograms);
+    std::vector<size_t> all;
+    for (const std::vector<size_t>& program : programs)
+      all.insert(all.end(), program.begin(), program.end());
+    std::sort(all.begin(), all.end());
+    EXPECT_EQ(all, texts);
+    if (!compiler) continue;
+    for (const std::vector<size_t>& program : programs) {
+      std::vector<std::string> own;
+      for (size_t index : program) own.push_back(plan.text(index));
+      const auto compile = [&] {
+        const double start = thread_seconds();
+        compiler->compile({"plan.cu", cuda_program(own, false), {}}, "sm_90a");
+        return thread_seconds() - start;
+      };
+      // The first may start the compiler, or share its processor with others.
+      double seconds = compile();
+      for (int again = 0; again < 2 && seconds > kMostSeconds; ++again) seconds = compile();
+      EXPECT_LE(seconds, kMostSeconds) << program.size() << " kernels, the first is\n" << own[0];
+    }
+  }
+  if (!compiler) GTEST_SKIP() << "skipped: no NVRTC";
 }
 
 TEST(Tiles, FollowTheSize) {

@@ -9,7 +9,6 @@
 namespace onrush::cuda {
 namespace {
 
-constexpr size_t kPrograms = 16;             // compiled in parallel
 constexpr size_t kPinnedBytes = 4ULL << 30;  // of results; beyond, these are plain memory
 
 std::vector<Header> headers() {
@@ -102,24 +101,18 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
           std::find(missing.begin(), missing.end(), request.text) == missing.end())
         missing.push_back(request.text);
     if (missing.empty()) continue;
-    // The slow ones, which are the long ones, are dealt out first.
-    std::stable_sort(missing.begin(), missing.end(), [&](size_t a, size_t b) {
-      return plan_->text(a).size() > plan_->text(b).size();
-    });
-    const size_t programs = std::min(kPrograms, missing.size());
+    const std::vector<std::vector<size_t>> programs = plan_->programs(missing);
     std::vector<Source> sources;
-    for (size_t program = 0; program < programs; ++program) {
+    for (const std::vector<size_t>& program : programs) {
       std::vector<std::string> texts;
-      for (size_t i = program; i < missing.size(); i += programs)
-        texts.push_back(plan_->text(missing[i]));
-      sources.push_back({fmt::format("plan_{}.cu", program), cuda_program(texts, wide), {}});
+      for (size_t index : program) texts.push_back(plan_->text(index));
+      sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
     }
     const std::vector<Cubin> cubins = shared_->compiler.compile_all(sources, shared_->architecture);
-    for (size_t program = 0; program < programs; ++program) {
-      modules_.emplace_back(shared_->context, cubins[program]);
-      size_t kernel = 0;
-      for (size_t i = program; i < missing.size(); i += programs, ++kernel)
-        functions_.emplace(FunctionRequest{missing[i], wide},
+    for (size_t i = 0; i < programs.size(); ++i) {
+      modules_.emplace_back(shared_->context, cubins[i]);
+      for (size_t kernel = 0; kernel < programs[i].size(); ++kernel)
+        functions_.emplace(FunctionRequest{programs[i][kernel], wide},
                            modules_.back().function(fmt::format("kernel_{}", kernel).c_str()));
     }
   }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -75,6 +76,8 @@ class CudaPlan {
   // Of all kernels for the sizes that the schedule was made with, those that pack weights
   // included.
   std::vector<size_t> texts_at_hand() const;
+  // Texts as programs that take about equally long to compile, in parallel: at most 16.
+  std::vector<std::vector<size_t>> programs(std::span<const size_t> texts) const;
 
  private:
   std::vector<Step> fused_steps() const;
