@@ -49,7 +49,8 @@ struct SessionOptions {
   // that is installed. It takes seconds. What it finds is kept in the cache, and used from then on
   // by sessions that do not ask for it, too.
   bool tune = false;
-  // Told what takes long, by the thread that does it: "tuning 3 of 17: ...".
+  // Told what takes long on a GPU, by any thread, one at a time: "compiled 3 of 16 programs",
+  // "tuning 3 of 17: ...".
   std::function<void(std::string_view)> progress = {};
 };
 

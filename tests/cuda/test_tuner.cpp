@@ -190,7 +190,9 @@ class TunedSessionTest : public GpuTest {
     options.precision = precision;
     options.cache_folder = folder_.path().string();
     options.tune = tune;
-    options.progress = [this](std::string_view text) { told_.emplace_back(text); };
+    options.progress = [this](std::string_view text) {
+      (text.starts_with("tuning") ? told_ : compiled_).emplace_back(text);
+    };
     const std::string bytes = network();
     return Session::load(onnx::bytes_of(bytes), options);
   }
@@ -222,7 +224,7 @@ class TunedSessionTest : public GpuTest {
   }
 
   TemporaryFolder folder_;
-  std::vector<std::string> told_;
+  std::vector<std::string> told_, compiled_;
 };
 
 TEST_F(TunedSessionTest, ComputesTheSameAndRemembers) {
@@ -232,6 +234,7 @@ TEST_F(TunedSessionTest, ComputesTheSameAndRemembers) {
     const Session plain = load(precision, false);
     const std::vector<float> expected = run(plain, x), expected_other = run(plain, other);
     EXPECT_TRUE(told_.empty());
+    EXPECT_FALSE(compiled_.empty());
     const Session tuned = load(precision, true);
     expect_close(run(tuned, x), expected);
     EXPECT_FALSE(told_.empty());

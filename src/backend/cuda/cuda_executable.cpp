@@ -108,7 +108,11 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
       for (size_t index : program) texts.push_back(plan_->text(index));
       sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
     }
-    const std::vector<Cubin> cubins = shared_->compiler.compile_all(sources, shared_->architecture);
+    const auto progress = [&](size_t done, size_t total) {
+      if (shared_->progress) shared_->progress(fmt::format("compiled {} of {} programs", done, total));
+    };
+    const std::vector<Cubin> cubins =
+        shared_->compiler.compile_all(sources, shared_->architecture, 0, progress);
     for (size_t i = 0; i < programs.size(); ++i) {
       modules_.emplace_back(shared_->context, cubins[i]);
       for (size_t kernel = 0; kernel < programs[i].size(); ++kernel)

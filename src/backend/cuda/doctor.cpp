@@ -30,11 +30,8 @@ std::vector<Part> look_up_all() {
       {report(nvrtc_library()), "kernels cannot be compiled, so no model runs on a GPU",
        pip_install(nvrtc_requirement(version))},
       {report(cublaslt_library()),
-       "none for correctness; matrix products run on Onrush's own kernels only",
+       "none for correctness; tuning has only Onrush's own kernels to choose from",
        pip_install(cuda12 ? "nvidia-cublas-cu12" : "nvidia-cublas") + " (optional)"},
-      {look_up_cudnn(process_environment),
-       "none for correctness; convolutions run on Onrush's own kernels only",
-       pip_install(cuda12 ? "nvidia-cudnn-cu12" : "nvidia-cudnn-cu13") + " (optional)"},
   };
 }
 

@@ -7,12 +7,10 @@ namespace {
 
 constexpr int kDriverVersions[] = {1};
 constexpr int kCudaVersions[] = {13, 12};
-constexpr int kCudnnVersions[] = {9};
 
 constexpr LibraryName kDriver = {"CUDA driver", "libcuda.so", kDriverVersions, "ONRUSH_LIBCUDA"};
 constexpr LibraryName kNvrtc = {"NVRTC", "libnvrtc.so", kCudaVersions, "ONRUSH_NVRTC"};
 constexpr LibraryName kCublasLt = {"cuBLASLt", "libcublasLt.so", kCudaVersions, "ONRUSH_CUBLASLT"};
-constexpr LibraryName kCudnn = {"cuDNN", "libcudnn.so", kCudnnVersions, "ONRUSH_CUDNN"};
 
 template <class Api>
 std::string reject_incomplete(Api& api, const SharedLibrary& library) {
@@ -28,18 +26,6 @@ LibraryReport report_of(const LibraryName& name, const Search& search, const std
 // 91900 is 9.19.0.
 std::string version_text(size_t number) {
   return fmt::format("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
-}
-
-// A library whose function `symbol` gives its version.
-LibraryReport look_up(const LibraryName& name, const char* symbol, const Environment& environment) {
-  std::string version;
-  const Search found = search(name, environment, [&](const SharedLibrary& library) {
-    const auto get_version = reinterpret_cast<size_t (*)()>(library.symbol(symbol));
-    if (!get_version) return fmt::format("it lacks {}", symbol);
-    version = version_text(get_version());
-    return std::string();
-  });
-  return report_of(name, found, version);
 }
 
 }  // namespace
@@ -103,10 +89,6 @@ CublasLtLibrary open_cublaslt(const Environment& environment) {
 
 std::string cublaslt_version(const CublasLtApi& api) {
   return version_text(api.cublasLtGetVersion());
-}
-
-LibraryReport look_up_cudnn(const Environment& environment) {
-  return look_up(kCudnn, "cudnnGetVersion", environment);
 }
 
 std::string nvrtc_requirement(Version driver) {

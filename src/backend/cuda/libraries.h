@@ -54,8 +54,6 @@ DriverLibrary open_driver(const Environment& environment);
 NvrtcLibrary open_nvrtc(const Environment& environment, Version driver);
 CublasLtLibrary open_cublaslt(const Environment& environment);
 std::string cublaslt_version(const CublasLtApi& api);  // "13.1.0"
-// Only its version is asked.
-LibraryReport look_up_cudnn(const Environment& environment);
 
 // What pip installs for a driver: "nvidia-cuda-nvrtc==13.0.*".
 std::string nvrtc_requirement(Version driver);
