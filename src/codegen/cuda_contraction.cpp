@@ -196,11 +196,11 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
   const Grouping grouping = !target.warpgroups || lhs.across || rhs.across ? Grouping::none
                             : persistent                                   ? Grouping::persistent
                                                                            : Grouping::blocks;
-  const ContractionTile tile = choice ? choice->tile
-                                      : choose_tile({batch.at(sizes), m.at(sizes), n.at(sizes),
-                                                     k.at(sizes), factor_bytes, c.math, grouping,
-                                                     time_after(c)},
-                                                    target);
+  const ContractionTile tile =
+      choice ? choice->tile
+             : choose_tile({batch.at(sizes), m.at(sizes), n.at(sizes), k.at(sizes), factor_bytes,
+                            c.math, grouping, time_after(c)},
+                           target);
   CudaKernel kernel;
   if (tile.persistent) {
     kernel = std::move(*persistent);

@@ -127,13 +127,13 @@ struct CudaKernel {
   ContractionMath math = ContractionMath::scalar;
   Grouping grouping = Grouping::none;  // tile
   double after_us = 0;  // tile: what a persistent one takes for its results, beyond storing them
-  std::vector<CudaTensorMap> maps;     // arguments after all others
-  int factor_bytes = 0;                // tile: of an element in shared memory
-  int sum_bytes = 0;                   // tile: of a partial sum
-  int64_t shared_bytes = 0;            // attention
-  PrimitivePart part = {};             // primitive: its rows are `work`, their length `reduced`
-  Extent limit;                        // primitive: of a sorted row, how much is kept
-  Extent inner;                        // primitive: rows that lie side by side
+  std::vector<CudaTensorMap> maps;  // arguments after all others
+  int factor_bytes = 0;             // tile: of an element in shared memory
+  int sum_bytes = 0;                // tile: of a partial sum
+  int64_t shared_bytes = 0;         // attention
+  PrimitivePart part = {};          // primitive: its rows are `work`, their length `reduced`
+  Extent limit;                     // primitive: of a sorted row, how much is kept
+  Extent inner;                     // primitive: rows that lie side by side
 };
 
 // What of a device the kernels depend on.

@@ -170,6 +170,7 @@ TileChoice choice_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
 
 std::string tile_text(const TileChoice& choice) {
   std::string text = fmt::format("tiles of {} x {}", choice.tile.m, choice.tile.n);
+  if (choice.tile.persistent) text += ", one after the other";
   if (choice.cluster > 1) text += fmt::format(" in clusters of {}", choice.cluster);
   return text;
 }

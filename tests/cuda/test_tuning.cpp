@@ -62,10 +62,11 @@ TEST(Tuning, MeasuresFirstWhatTheModelOfTheDeviceChooses) {
   kernel.schedule = CudaSchedule::tile;
   kernel.math = ContractionMath::f16;
   kernel.factor_bytes = 2;
-  kernel.groups = true;
+  kernel.grouping = Grouping::persistent;
   kernel.work = Extent(1), kernel.m = Extent(197), kernel.n = Extent(768), kernel.k = Extent(3072);
   const SizeTable sizes = ShapeContext().evaluate({});
-  kernel.tile = choose_tile({1, 197, 768, 3072, 2, ContractionMath::f16, true}, kHopper);
+  kernel.tile =
+      choose_tile({1, 197, 768, 3072, 2, ContractionMath::f16, Grouping::persistent}, kHopper);
   const std::vector<TileChoice> choices = best_choices(kernel, sizes, kHopper, 8, 3);
   EXPECT_EQ(choices[0], choice_of(kernel, sizes, kHopper));
   EXPECT_LE(choices.size(), 8u);
@@ -87,6 +88,8 @@ TEST(Tuning, MeasuresFirstWhatTheModelOfTheDeviceChooses) {
 // --- what is kept
 
 TEST(Tuning, TextKeepsEverything) {
+  EXPECT_EQ(tuned_from_text(to_text(tuned_to({persistent_tile(), 2})))->own.tile,
+            persistent_tile());
   TunedContraction tuned = tuned_to({kTile, 8});
   for (const bool with_library : {false, true}) {
     if (with_library) {

@@ -487,9 +487,10 @@ BoundKernel CudaBinding::bind_kernel(const StepKernel& source, const KernelVaria
   std::vector<BoundMap> maps;
   if (shape.grid.x)  // else there may be an extent of 0, which no map has
     for (const CudaTensorMap& map : variant.kernel.maps)
-      maps.push_back(bind_map(map, variant.kernel.buffers[static_cast<size_t>(map.buffer)], sizes_));
-  return {function, shape, variant.kernel.buffers,
-          &source,  0,     size_arguments(variant.kernel, sizes_, pass),
+      maps.push_back(
+          bind_map(map, variant.kernel.buffers[static_cast<size_t>(map.buffer)], sizes_));
+  return {function,       shape, variant.kernel.buffers,
+          &source,        0,     size_arguments(variant.kernel, sizes_, pass),
           std::move(maps)};
 }
 
@@ -499,6 +500,7 @@ BoundKernel CudaBinding::bind_product(const StepKernel& source,
   const auto& addend = form.addend ? *form.addend : form.result;
   BoundKernel bound = bind_kernel(source, variant(source), is_wide(variant(source).kernel), 0);
   bound.buffers.clear();
+  bound.maps.clear();
   for (const auto* matrix : {&form.lhs, &form.rhs, &addend, &form.result})
     bound.buffers.push_back({matrix->dtype, matrix->node});
   bound.product = std::move(product);
@@ -609,8 +611,8 @@ void CudaBinding::each_launch(const BoundStep& step, const Values& values, const
   if (step.loop) return each_trip(step, values, use);
   for (const BoundKernel& kernel : step.kernels) {
     if (kernel.shape.grid.x == 0) continue;
-    KernelLaunch launch{kernel.function, kernel.shape,         {}, kernel.sizes.data(),
-                        kernel.maps,     kernel.product.get()};
+    KernelLaunch launch{kernel.function,     kernel.shape, {},
+                        kernel.sizes.data(), kernel.maps,  kernel.product.get()};
     launch.pointers.reserve(kernel.buffers.size() + 1);
     for (const LoopBuffer& buffer : kernel.buffers)
       launch.pointers.push_back(buffer.node.valid() ? address(buffer.node, values)

@@ -109,7 +109,8 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
       sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
     }
     const auto progress = [&](size_t done, size_t total) {
-      if (shared_->progress) shared_->progress(fmt::format("compiled {} of {} programs", done, total));
+      if (shared_->progress)
+        shared_->progress(fmt::format("compiled {} of {} programs", done, total));
     };
     const std::vector<Cubin> cubins =
         shared_->compiler.compile_all(sources, shared_->architecture, 0, progress);

@@ -33,7 +33,8 @@ bool is_tile(const ContractionTile& tile) {
 CacheKey device_key(const std::string& device) {
   std::vector<std::string_view> parts = {kHeader, device};
   for (const DeviceHeader& header : cuda_device_headers())
-    if (header.name == "contraction.cuh") parts.push_back(header.text);
+    if (header.name == "contraction.cuh" || header.name == "persistent.cuh")
+      parts.push_back(header.text);
   return cache_key(parts);
 }
 
@@ -56,10 +57,10 @@ bool prefers_library(const TunedContraction& tuned) {
 
 std::string to_text(const TunedContraction& tuned) {
   const ContractionTile& tile = tuned.own.tile;
-  std::string text =
-      fmt::format("{}\n{}\n{} {} {} {} {} {} {} {} {} {:.4f}\n{}\n", kHeader, tuned.title, tile.m,
-                  tile.n, tile.warps_m, tile.warps_n, tile.warps_k, tile.chunks, tile.stages,
-                  int{tile.group}, tuned.own.cluster, tuned.own_us, tuned.library);
+  std::string text = fmt::format(
+      "{}\n{}\n{} {} {} {} {} {} {} {} {} {} {:.4f}\n{}\n", kHeader, tuned.title, tile.m, tile.n,
+      tile.warps_m, tile.warps_n, tile.warps_k, tile.chunks, tile.stages, int{tile.group},
+      int{tile.persistent}, tuned.own.cluster, tuned.own_us, tuned.library);
   if (tuned.by_library)
     text += fmt::format("{:016x} {:.4f}\n", fmt::join(tuned.by_library->algorithm, " "),
                         tuned.by_library->us);
@@ -76,7 +77,8 @@ std::optional<TunedContraction> tuned_from_text(std::string_view text) {
   ContractionTile& tile = tuned.own.tile;
   std::istringstream numbers(own);
   if (!(numbers >> tile.m >> tile.n >> tile.warps_m >> tile.warps_n >> tile.warps_k >>
-        tile.chunks >> tile.stages >> tile.group >> tuned.own.cluster >> tuned.own_us))
+        tile.chunks >> tile.stages >> tile.group >> tile.persistent >> tuned.own.cluster >>
+        tuned.own_us))
     return std::nullopt;
   const int cluster = tuned.own.cluster;
   if (!is_tile(tile) || (cluster != 1 && cluster != 2 && cluster != 4 && cluster != 8))

@@ -202,8 +202,8 @@ __device__ inline void contract_persistent(const TensorMap& left, const TensorMa
             place.m0 + (group - 1) * kRows + h * 64 + warp * 16 + below * 8 + lane / 4;
         if (row >= m) continue;
         UNROLL for (int c = 0; c < 8; c += kWidth) {
-          const index column = place.n0 + i * 32 +
-                               (kPieces ? lane % 4 * 8 + c : c / 2 * 8 + lane % 4 * 2 + c % 2);
+          const index column =
+              place.n0 + i * 32 + (kPieces ? lane % 4 * 8 + c : c / 2 * 8 + lane % 4 * 2 + c % 2);
           if (column >= n) continue;
           float total[kWidth];
           UNROLL for (int e = 0; e < kWidth; ++e) total[e] = p[(c + e) / 2][(c + e) % 2];
