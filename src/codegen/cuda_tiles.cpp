@@ -190,7 +190,8 @@ CudaLaunch launch_tiles(const CudaKernel& kernel, const SizeTable& sizes,
     const int64_t pairs = std::min<int64_t>(tiles_of(tile, size), target.multiprocessors / 2);
     // A block has the left operand's rows and half of the right one's.
     const int64_t stage = int64_t{tile.m + tile.n / 2} * tile.chunks * 16, barriers = 2 * 8;
-    return {2 * pairs, tile.threads(), 1, 2, tile.stages * (stage + barriers)};
+    const int64_t rows = int64_t{tile.warps_m} * 8 * 33 * kernel.sum_bytes;  // of a warp each
+    return {2 * pairs, tile.threads(), 1, 2, tile.stages * (stage + barriers) + rows};
   }
   const int cluster = choice_of(kernel, sizes, target).cluster;
   // Stages that are never filled take no memory.

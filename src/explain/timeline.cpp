@@ -98,6 +98,28 @@ std::vector<ProfileEvent> device_work(const RunProfile& run) {
   return waited ? work : std::vector<ProfileEvent>{};
 }
 
+// Shortens the time between pieces of work, all gaps alike, so that they take `longest_ns` together
+// if they can.
+void close_gaps(std::vector<ProfileEvent>& work, int64_t longest_ns) {
+  const int64_t begin = work[0].start_ns, span = end_of(work.back()) - begin;
+  int64_t gaps = 0, done = begin;
+  for (const ProfileEvent& event : work) {
+    gaps += std::max<int64_t>(event.start_ns - done, 0);
+    done = std::max(done, end_of(event));
+  }
+  if (span <= longest_ns || gaps == 0) return;
+  const double kept =
+      std::max(0.0, 1 - static_cast<double>(span - longest_ns) / static_cast<double>(gaps));
+  int64_t cut = 0;
+  done = begin;
+  for (ProfileEvent& event : work) {
+    const int64_t gap = std::max<int64_t>(event.start_ns - done, 0), end = end_of(event);
+    cut += gap - static_cast<int64_t>(kept * static_cast<double>(gap));
+    done = std::max(done, end);
+    event.start_ns -= cut;
+  }
+}
+
 }  // namespace
 
 RunProfile joined(const RunProfile& host, const RunProfile& device) {
@@ -106,6 +128,7 @@ RunProfile joined(const RunProfile& host, const RunProfile& device) {
       host.events, [](const ProfileEvent& event) { return event.step->kind == "wait"; });
   if (work.empty() || waits != 1 || host.events.back().step->kind != "wait") return device;
   const int64_t heard_after = end_of(device.events.back()) - end_of(work.back());
+  close_gaps(work, end_of(host.events.back()) - heard_after - host.events[0].start_ns);
   const int64_t later = end_of(host.events.back()) - heard_after - end_of(work.back());
   for (ProfileEvent& event : work) event.start_ns += later;
   RunProfile result = host;

@@ -51,9 +51,10 @@ struct RecordOptions {
 Timeline record(const std::function<void(RunProfile*)>& run, const RecordOptions& options);
 
 // A run of the host, with what the device did in another one, which watching the device slowed down
-// for the host: the device is done as long before the host notices as it was there. Where that lets
-// it start before the host gave it anything, the run is longer by as much. Just `device` if the
-// host takes part between kernels, or does not wait once, at the end.
+// for the host: the device is done as long before the host notices as it was there. Watching also
+// keeps kernels apart: where the device would start before the host gave it anything, the gaps
+// between kernels become shorter; where that does not suffice, the run becomes longer. Just
+// `device` if the host takes part between kernels, or does not wait once, at the end.
 RunProfile joined(const RunProfile& host, const RunProfile& device);
 
 // One timeline of these profiles, whose callers saw them take `seen_us`.

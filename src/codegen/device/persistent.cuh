@@ -188,26 +188,37 @@ __device__ inline void contract_persistent(const TensorMap& left, const TensorMa
       if (steps > 0) release(before);
       if (tile + stride >= tiles) trigger_dependents();
 
-      // Straight from the registers: the lanes of a warp store pieces of 8 results in 8 rows, or,
-      // where the results allow no such pieces, what each of them has.
-      constexpr int kWidth = Epilogue::kWidth;
-      constexpr bool kPieces = kWidth > 2;
+      // The lanes of a warp store pieces of 8 results in 8 rows, straight from the registers. Where
+      // the results allow no such pieces, neighbouring lanes store neighbours of one row.
+      constexpr int kWidth = Epilogue::kWidth, kLanes = 32 / kWidth;
+      float* const rows =
+          (float*)(shared + kStages * (kStage + 16)) + (threadIdx.x / 32 - 4) * 8 * 33;
       UNROLL for (int h = 0; h < 2; ++h) UNROLL for (int i = 0; i < kRows / 32; ++i)
           UNROLL for (int below = 0; below < 2; ++below) {
         float p[4][2];
         UNROLL for (int j = 0; j < 4; ++j) UNROLL for (int e = 0; e < 2; ++e) p[j][e] =
             sums[h][(4 * i + j) * 4 + 2 * below + e];
-        if constexpr (kPieces) gather_pieces(p, lane);
-        const index row =
-            place.m0 + (group - 1) * kRows + h * 64 + warp * 16 + below * 8 + lane / 4;
-        if (row >= m) continue;
-        UNROLL for (int c = 0; c < 8; c += kWidth) {
-          const index column =
-              place.n0 + i * 32 + (kPieces ? lane % 4 * 8 + c : c / 2 * 8 + lane % 4 * 2 + c % 2);
-          if (column >= n) continue;
-          float total[kWidth];
-          UNROLL for (int e = 0; e < kWidth; ++e) total[e] = p[(c + e) / 2][(c + e) % 2];
-          epilogue(place.batch, row, column, total);
+        const index row = place.m0 + (group - 1) * kRows + h * 64 + warp * 16 + below * 8;
+        float total[kWidth];
+        if constexpr (kWidth > 2) {
+          gather_pieces(p, lane);
+          UNROLL for (int c = 0; c < 8; c += kWidth) {
+            const index column = place.n0 + i * 32 + lane % 4 * 8 + c;
+            if (row + lane / 4 >= m || column >= n) break;
+            UNROLL for (int e = 0; e < kWidth; ++e) total[e] = p[(c + e) / 2][(c + e) % 2];
+            epilogue(place.batch, row + lane / 4, column, total);
+          }
+        } else {
+          __syncwarp();
+          UNROLL for (int j = 0; j < 4; ++j) UNROLL for (int e = 0; e < 2; ++e)
+              rows[lane / 4 * 33 + j * 8 + lane % 4 * 2 + e] = p[j][e];
+          __syncwarp();
+          const int c = lane % kLanes * kWidth;
+          UNROLL for (int r = lane / kLanes; r < 8; r += 32 / kLanes) {
+            if (row + r >= m || place.n0 + i * 32 + c >= n) break;
+            UNROLL for (int e = 0; e < kWidth; ++e) total[e] = rows[r * 33 + c + e];
+            epilogue(place.batch, row + r, place.n0 + i * 32 + c, total);
+          }
         }
       }
     }
