@@ -9,7 +9,10 @@
 namespace onrush::cuda {
 namespace {
 
-constexpr uint32_t kMostAlignment = 256;
+constexpr uint32_t kAlignment = 64;  // of operands without an offset
+constexpr size_t kWorkspaceAlignment = 256;
+constexpr size_t kMostAlgorithmBytes = 32 << 20;  // of workspace
+static_assert(kMostAlgorithmBytes + kWorkspaceAlignment <= CublasLt::kMostWorkspaceBytes);
 
 int type_of(DType dtype) {
   switch (dtype) {
@@ -22,7 +25,7 @@ int type_of(DType dtype) {
 
 // What pointers at this offset are certainly aligned to.
 uint32_t alignment_of(int64_t offset) {
-  uint32_t alignment = kMostAlignment;
+  uint32_t alignment = kAlignment;
   while (offset % alignment) alignment /= 2;
   return alignment;
 }
@@ -102,17 +105,22 @@ LibraryProduct::~LibraryProduct() {
 
 const std::string& LibraryProduct::library() const { return library_->version(); }
 
+size_t LibraryProduct::workspace_bytes() const {
+  return algorithm_bytes_ ? algorithm_bytes_ + kWorkspaceAlignment : 0;
+}
+
 void LibraryProduct::launch(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend,
                             CUdeviceptr result, CUdeviceptr workspace, const Stream& stream) const {
   const auto at = [](CUdeviceptr base, const ProductShape::Matrix& matrix) {
     return as_pointer(base + static_cast<CUdeviceptr>(matrix.offset));
   };
   const float beta = shape_.adds ? 1 : 0;
+  workspace = (workspace + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   library_->check(
       library_->api_.cublasLtMatmul(
           library_->handle_, operation_, &shape_.scale, at(rhs, shape_.rhs), a_,
           at(lhs, shape_.lhs), b_, &beta, at(addend, shape_.addend), c_, at(result, shape_.result),
-          d_, &algorithm_, as_pointer(workspace), workspace_bytes_, stream.handle()),
+          d_, &algorithm_, as_pointer(workspace), algorithm_bytes_, stream.handle()),
       "cublasLtMatmul");
 }
 
@@ -149,10 +157,10 @@ std::unique_ptr<LibraryProduct> CublasLt::product(const ProductShape& shape,
   CublasLtResult result = {};
   if (api_.cublasLtMatmulAlgoCheck(handle_, made->operation_, made->a_, made->b_, made->c_,
                                    made->d_, &algorithm, &result) != 0 ||
-      result.workspace_bytes > kMostWorkspaceBytes)
+      result.workspace_bytes > kMostAlgorithmBytes)
     return nullptr;
   made->algorithm_ = algorithm;
-  made->workspace_bytes_ = result.workspace_bytes;
+  made->algorithm_bytes_ = result.workspace_bytes;
   return made;
 }
 
@@ -168,7 +176,7 @@ std::vector<std::unique_ptr<LibraryProduct>> CublasLt::products(const ProductSha
     check(api_.cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value),
           "cublasLtMatmulPreferenceSetAttribute");
   };
-  set(cublaslt::most_workspace_bytes, uint64_t{kMostWorkspaceBytes});
+  set(cublaslt::most_workspace_bytes, uint64_t{kMostAlgorithmBytes});
   set(cublaslt::reduction_schemes, uint32_t{cublaslt::none});  // others are several kernels
   set(cublaslt::alignment_a, alignment_of(shape.rhs.offset));
   set(cublaslt::alignment_b, alignment_of(shape.lhs.offset));

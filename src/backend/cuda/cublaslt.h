@@ -12,7 +12,7 @@
 namespace onrush::cuda {
 
 // A MatrixProduct (codegen/matrix_product.h) at concrete sizes. Every offset is in bytes from the
-// pointer that a launch is given, which is 256-byte aligned.
+// pointer that a launch is given, which is 64-byte aligned.
 struct ProductShape {
   struct Matrix {
     DType dtype;
@@ -39,7 +39,7 @@ class LibraryProduct {
 
   const std::string& library() const;  // its version
   const CublasLtAlgorithm& algorithm() const { return algorithm_; }
-  size_t workspace_bytes() const { return workspace_bytes_; }
+  size_t workspace_bytes() const;
   // One kernel. Throws Error{device} with the library's text.
   void launch(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend, CUdeviceptr result,
               CUdeviceptr workspace, const Stream& stream) const;
@@ -53,13 +53,13 @@ class LibraryProduct {
   CublasLtOperation operation_ = nullptr;
   CublasLtLayout a_ = nullptr, b_ = nullptr, c_ = nullptr, d_ = nullptr;
   CublasLtAlgorithm algorithm_ = {};
-  size_t workspace_bytes_ = 0;
+  size_t algorithm_bytes_ = 0;  // of workspace
 };
 
 // Thread safe.
 class CublasLt : public std::enable_shared_from_this<CublasLt> {
  public:
-  static constexpr size_t kMostWorkspaceBytes = 32 << 20;  // of a product
+  static constexpr size_t kMostWorkspaceBytes = 33 << 20;  // of a product
 
   // Null where the library is not installed, lacks a function or does not start.
   static std::shared_ptr<const CublasLt> open(const ContextPtr& context);
