@@ -132,6 +132,34 @@ def test_use_tf32():
     assert errors[0] < 1e-4 < errors[1]
 
 
+def test_tuning_is_for_gpus():
+    options = ort.SessionOptions()
+    options.add_session_config_entry("onrush.tune", "1")
+    for load in (
+        lambda: ort.InferenceSession(models.MATMUL, options, providers=["CPUExecutionProvider"]),
+        lambda: onrush.Session(models.MATMUL, tune=True),
+    ):
+        with pytest.raises((ort.errors.OrtError, onrush.Error), match="tuning is for GPUs"):
+            load()
+
+
+@needs_gpu
+def test_tuning(tmp_path, monkeypatch):
+    """Results are the same, and are computed in the way that was found, from then on."""
+    monkeypatch.setenv("ONRUSH_CACHE", str(tmp_path))
+    x = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    feed = {"x": x, "y": x}
+    plain = ort.InferenceSession(models.MATMUL, providers=[CUDA]).run(None, feed)[0]
+    assert not list(tmp_path.glob("*.tuning"))
+    tuned = ort.InferenceSession(
+        models.MATMUL, providers=[(CUDA, {"tunable_op_tuning_enable": "1"})]
+    ).run(None, feed)[0]
+    assert len(list(tmp_path.glob("*.tuning"))) == 1
+    later = onrush.Session(models.MATMUL, device="cuda")(**feed)[0]
+    np.testing.assert_allclose(tuned, plain, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(later, tuned, rtol=1e-2, atol=1e-2)
+
+
 @needs_gpu
 def test_memory_limit():
     x = np.zeros((1 << 20, 3), np.float32)

@@ -66,8 +66,8 @@ class _Options:
 
 class SessionOptions(_Options):
     """How a session is made. Of onnxruntime's config entries "session.disable_cpu_ep_fallback" has
-    an effect, the others are accepted. "onrush.device" and "onrush.precision" are Onrush's own, as
-    in onrush.Session."""
+    an effect, the others are accepted. "onrush.device", "onrush.precision" and "onrush.tune" ("1")
+    are Onrush's own, as in onrush.Session."""
 
     enable_cpu_mem_arena = _Field(bool, True, "Enable memory arena on CPU.", effect=False)
     enable_mem_pattern = _Field(bool, True, "Enable the memory pattern optimization.", effect=False)

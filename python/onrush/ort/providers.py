@@ -45,9 +45,11 @@ _ACTING = {
     "device_id",
     "gpu_mem_limit",
     "has_user_compute_stream",
+    "tunable_op_tuning_enable",
     "use_tf32",
     "user_compute_stream",
 }
+_TRUE = ("1", "True", "true")
 _ALWAYS_SO = {"enable_cuda_graph", "prefer_nhwc"}  # whatever they are set to
 
 
@@ -144,7 +146,8 @@ def cuda_settings(given: dict[str, str]) -> tuple[dict[str, str], dict[str, Any]
         "device": f"cuda:{device}",
         "stream": _number(options, "user_compute_stream"),
         "memory_limit": 0 if limit >= 2**63 else limit,
-        "precision": "standard" if options["use_tf32"] in ("1", "True", "true") else "fp32",
+        "precision": "standard" if options["use_tf32"] in _TRUE else "fp32",
+        "tune": options["tunable_op_tuning_enable"] in _TRUE,
     }
     options["has_user_compute_stream"] = str(int(settings["stream"] != 0))
     return options, settings

@@ -337,6 +337,8 @@ class InferenceSession(Session):
         for name in ("device", "precision"):
             if f"onrush.{name}" in options._config:
                 settings[name] = options._config[f"onrush.{name}"]
+        if "onrush.tune" in options._config:
+            settings["tune"] = options._config["onrush.tune"] == "1"
         kind, _, number = settings["device"].partition(":")
         on_gpu = kind == "cuda"
         self._memory = gpu_memory(int(number or 0)) if on_gpu else CPU_MEMORY
