@@ -200,6 +200,7 @@ TEST(CudaPlan, IsFewProgramsThatCompileFast) {
       all.insert(all.end(), program.begin(), program.end());
     std::sort(all.begin(), all.end());
     EXPECT_EQ(all, texts);
+    EXPECT_EQ(plan.programs(std::vector<size_t>(texts.rbegin(), texts.rend())), programs);
     if (!compiler) continue;
     for (const std::vector<size_t>& program : programs) {
       std::vector<std::string> own;

@@ -1229,6 +1229,7 @@ bool CudaBinding::tune() const {
     tell(fmt::format("tuning {} of {}: {}", ++done, unknown.size(), title_of(*steps[0])));
     if (const auto tuned = measure(steps, values, workspace)) tuning.store(key, *tuned);
   }
+  executable_.compile_for_later();
   return true;
 }
 

@@ -92,6 +92,25 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
     if (prepare_step_of_.contains(output.node)) keep(output.node, sizes);
 }
 
+std::vector<Cubin> CudaExecutable::compile_programs(
+    const std::vector<std::vector<size_t>>& programs, bool wide) const {
+  std::vector<Source> sources;
+  for (const std::vector<size_t>& program : programs) {
+    std::vector<std::string> texts;
+    for (size_t index : program) texts.push_back(plan_->text(index));
+    sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
+  }
+  const auto progress = [&](size_t done, size_t total) {
+    if (shared_->progress)
+      shared_->progress(fmt::format("compiled {} of {} programs", done, total));
+  };
+  return shared_->compiler.compile_all(sources, shared_->architecture, 0, progress);
+}
+
+void CudaExecutable::compile_for_later() const {
+  compile_programs(plan_->programs(plan_->texts_at_hand()), false);
+}
+
 void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const {
   const std::lock_guard lock(mutex_);
   for (const bool wide : {false, true}) {
@@ -102,18 +121,7 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
         missing.push_back(request.text);
     if (missing.empty()) continue;
     const std::vector<std::vector<size_t>> programs = plan_->programs(missing);
-    std::vector<Source> sources;
-    for (const std::vector<size_t>& program : programs) {
-      std::vector<std::string> texts;
-      for (size_t index : program) texts.push_back(plan_->text(index));
-      sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
-    }
-    const auto progress = [&](size_t done, size_t total) {
-      if (shared_->progress)
-        shared_->progress(fmt::format("compiled {} of {} programs", done, total));
-    };
-    const std::vector<Cubin> cubins =
-        shared_->compiler.compile_all(sources, shared_->architecture, 0, progress);
+    const std::vector<Cubin> cubins = compile_programs(programs, wide);
     for (size_t i = 0; i < programs.size(); ++i) {
       modules_.emplace_back(shared_->context, cubins[i]);
       for (size_t kernel = 0; kernel < programs[i].size(); ++kernel)

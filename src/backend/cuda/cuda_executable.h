@@ -91,8 +91,13 @@ class CudaExecutable final : public Executable,
   // Compiles those of them that are not yet, at once and in parallel.
   void compile(const std::vector<FunctionRequest>& requests) const;
   Function function(const FunctionRequest& request) const;  // REQUIRES that it was compiled
+  // Compiles what an executable of this plan would, now that more is known of its contractions, so
+  // that the next process finds it in the cache.
+  void compile_for_later() const;
 
  private:
+  std::vector<Cubin> compile_programs(const std::vector<std::vector<size_t>>& programs,
+                                      bool wide) const;
   std::vector<NodeId> known_operands(const CudaStep& step) const;
   Tensor make(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
   void keep(NodeId node, const SizeTable& sizes);

@@ -289,10 +289,13 @@ std::vector<std::vector<size_t>> CudaPlan::programs(std::span<const size_t> text
     constexpr size_t kLeast = 2'000'000;
     return kLeast + texts_[index].size() * texts_[index].size();
   };
-  // The longest first, each to the program that has least.
+  // The longest first, each to the program that has least. Texts that were printed in another order
+  // give the same programs, which the cache knows.
   std::vector<size_t> order(texts.begin(), texts.end());
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return effort(a) > effort(b); });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const std::string &left = texts_[a], &right = texts_[b];
+    return left.size() != right.size() ? left.size() > right.size() : left < right;
+  });
   std::vector<std::vector<size_t>> programs(std::min(kPrograms, order.size()));
   std::vector<size_t> efforts(programs.size());
   for (size_t index : order) {
