@@ -7,7 +7,6 @@ import warnings
 import models
 import numpy as np
 import pytest
-from test_processes import in_child
 
 import onrush
 import onrush.ort as ort
@@ -399,28 +398,6 @@ def test_sessions_do_not_leak(gpu_bytes):
     before = gpu_bytes()
     sessions(30)
     assert gpu_bytes() - before <= 4 << 20
-
-
-@needs_gpu
-def test_fork_after_use(session):
-    """In the child there is a clear error, never a hang, and the CPU can be used."""
-    session.run(None, FEED)
-    value = there(X)
-
-    def child():
-        for call in (
-            lambda: session.run(None, FEED),
-            lambda: onrush.Session(models.ADD, device="cuda"),
-            value.numpy,
-        ):
-            with pytest.raises(Exception, match="fork"):
-                call()
-        with pytest.warns(UserWarning, match="fork"):
-            on_cpu = ort.InferenceSession(models.ADD, providers=[CUDA, CPU])
-        np.testing.assert_array_equal(on_cpu.run(None, FEED)[0], X + 1)
-
-    assert in_child(child) == 0
-    np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
 
 
 # --- torch

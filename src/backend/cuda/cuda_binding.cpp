@@ -166,20 +166,6 @@ struct Frame {
   std::optional<Recording> recording;
 };
 
-// Lets this thread allocate and compile while one of its streams captures, which CUDA forbids where
-// a capture might swallow it: nothing here does that on the caller's stream.
-class RelaxedCapture {
- public:
-  RelaxedCapture() { exchange(); }
-  ~RelaxedCapture() { exchange(); }
-  RelaxedCapture(const RelaxedCapture&) = delete;
-  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
-
- private:
-  void exchange() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
-};
-
 class CudaBinding final : public Binding {
  public:
   // known: values on the device that these steps read and did not prepare.
@@ -1273,6 +1259,7 @@ std::vector<Tensor> CudaBinding::run_group() const {
 
 std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable> executable,
                                             SizeTable sizes) {
+  const RelaxedCapture relaxed;
   std::vector<const CudaStep*> steps;
   for (const CudaStep& step : executable->plan().steps()) steps.push_back(&step);
   const CudaExecutable& reference = *executable;

@@ -49,12 +49,6 @@ const DriverApi& driver() {
 
 void check(CUresult result, const char* call) {
   if (result == CUDA_SUCCESS) return;
-  if (result == CUDA_ERROR_NOT_INITIALIZED)
-    fail(ErrorCode::device,
-         "{}: {}. CUDA does not survive a fork: use GPUs in processes that were forked before it "
-         "was "
-         "first used, or start them anew (in Python: multiprocessing's \"spawn\")",
-         call, error_text(result));
   fail(result == CUDA_ERROR_OUT_OF_MEMORY ? ErrorCode::out_of_memory : ErrorCode::device, "{}: {}",
        call, error_text(result));
 }

@@ -65,4 +65,18 @@ class GraphExec {
   Handle<CUgraphExec, &DriverApi::cuGraphExecDestroy> handle_;
 };
 
+// Lets this thread allocate and compile while one of its streams captures, which CUDA forbids where
+// a capture might swallow it: nothing here does that on the caller's stream.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { exchange(); }
+  ~RelaxedCapture() { exchange(); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  void exchange() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
+};
+
 }  // namespace onrush::cuda
