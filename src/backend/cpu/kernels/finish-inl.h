@@ -23,7 +23,8 @@ HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t col
   if (epilogue.bias) v = hn::Add(v, load(epilogue.bias + column));
   if (epilogue.residual)
     v = hn::Add(v, load(epilogue.residual + row * epilogue.residual_stride + column));
-  return clamp(activate<activation>(v), epilogue.low, epilogue.high);
+  if constexpr (activation == Activation::none) return clamp(v, epilogue.low, epilogue.high);
+  else return activate<activation>(v);
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

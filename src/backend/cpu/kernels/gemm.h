@@ -16,7 +16,8 @@
 namespace onrush::cpu {
 
 // What happens to C on its way out of the registers:
-// C = clamp(activation(A * B (+ C if accumulate) + bias + residual), low, high). NaN stays NaN.
+// C = f(A * B (+ C if accumulate) + bias + residual), where f is the activation or, if there is
+// none, clamps to [low, high]. NaN stays NaN.
 struct GemmEpilogue {
   const float* bias = nullptr;      // [cols], or null
   const float* residual = nullptr;  // [rows x cols], may be C's own memory, or null
