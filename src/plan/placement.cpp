@@ -25,8 +25,8 @@ namespace {
 class Placer {
  public:
   Placer(const Schedule& schedule, std::span<const Step* const> steps, const SizeTable& sizes,
-         std::vector<Place> places)
-      : graph_(schedule.graph), steps_(steps), sizes_(sizes) {
+         std::span<const DType> storage, std::vector<Place> places)
+      : graph_(schedule.graph), steps_(steps), sizes_(sizes), storage_(storage) {
     out_.places = std::move(places);
     out_.workspaces.assign(steps.size(), {Place::Kind::arena});  // one without bytes lies anywhere
     for (const Step* step : steps)
@@ -98,12 +98,14 @@ class Placer {
     const TensorType& type = graph_.type(output);
     const int64_t count = element_count(concrete_shape(type.shape, sizes_));
     life_of_[output.index] = lives_.size();
-    lives_.push_back({static_cast<int64_t>(byte_size(type.dtype, count)), at, at});
+    const auto bytes = static_cast<int64_t>(byte_size(storage_[output.index], count));
+    lives_.push_back({bytes, at, at});
   }
 
   const Graph& graph_;
   std::span<const Step* const> steps_;
   const SizeTable& sizes_;
+  std::span<const DType> storage_;
   Placement out_;
   std::vector<BufferLife> lives_;
   std::set<uint32_t> made_by_host_;                    // nodes
@@ -114,9 +116,9 @@ class Placer {
 }  // namespace
 
 Placement place(const Schedule& schedule, std::span<const Step* const> steps,
-                const SizeTable& sizes, std::vector<Place> places,
+                const SizeTable& sizes, std::span<const DType> storage, std::vector<Place> places,
                 std::span<const int64_t> workspace_bytes) {
-  return Placer(schedule, steps, sizes, std::move(places)).run(workspace_bytes);
+  return Placer(schedule, steps, sizes, storage, std::move(places)).run(workspace_bytes);
 }
 
 }  // namespace onrush

@@ -33,10 +33,11 @@ struct Placement {
   int tensors = 0;
 };
 
-// `places` has the fixed ones filled in; inputs, results of the steps and workspaces (bytes by
-// step) are placed here. Values share memory where their lives do not meet.
+// `storage`: the dtype of each node in memory. `places` has the fixed ones filled in; inputs,
+// results of the steps and workspaces (bytes by step) are placed here. Values share memory where
+// their lives do not meet.
 Placement place(const Schedule& schedule, std::span<const Step* const> steps,
-                const SizeTable& sizes, std::vector<Place> places,
+                const SizeTable& sizes, std::span<const DType> storage, std::vector<Place> places,
                 std::span<const int64_t> workspace_bytes);
 
 Shape concrete_shape(const Dims& dims, const SizeTable& sizes);

@@ -7,17 +7,29 @@ struct Window {
   int rows, columns, step, dilation;
 };
 
-void test_row(Window window, int64_t width, int64_t channels) {
+// Elements in memory as `dtype`, and `values` rounded to it.
+std::vector<uint16_t> stored(DType dtype, std::vector<float>& values) {
+  std::vector<uint16_t> memory(values.size() * 2);
+  store_kernel(dtype)(memory.data(), 0, 1, values.data(), values.size());
+  load_kernel(dtype)(values.data(), memory.data(), 0, 1, values.size());
+  return memory;
+}
+
+void test_row(Window window, int64_t width, int64_t channels, DType dtype = DType::f32) {
   const auto size = [](int64_t n) { return static_cast<size_t>(n); };
   const int64_t image_width =
       (width - 1) * window.step + (window.columns - 1) * window.dilation + 1;
-  const std::vector<float> input = random_floats(size(window.rows * image_width * channels), 1);
+  std::vector<float> input = random_floats(size(window.rows * image_width * channels), 1);
+  // No more than there is: reading beyond it is an error that a sanitizer finds.
+  std::vector<uint16_t> memory = stored(dtype, input);
+  memory.resize(input.size() * (dtype == DType::f32 ? 2 : 1));
+  memory.shrink_to_fit();
   const std::vector<float> weights =
       random_floats(size(window.rows * window.columns * channels), 2);
   const std::vector<float> bias = random_floats(size(channels), 3);
   std::vector<DepthwiseRow::WindowRow> rows;
   for (int r = 0; r < window.rows; ++r)
-    rows.push_back({input.data() + r * image_width * channels,
+    rows.push_back({memory.data() + r * image_width * channels * (dtype == DType::f32 ? 2 : 1),
                     weights.data() + r * window.columns * channels});
   const bool with_bias = channels % 2 == 0;
 
@@ -25,6 +37,7 @@ void test_row(Window window, int64_t width, int64_t channels) {
   std::vector<float> out(size(width * out_stride), 77.0f);
   depthwise_f32({.rows = rows.data(),
                  .row_count = window.rows,
+                 .pixel_dtype = dtype,
                  .columns = window.columns,
                  .first_pixel = 0,
                  .first_weight = 0,
@@ -46,10 +59,11 @@ void test_row(Window window, int64_t width, int64_t channels) {
         continue;
       }
       double sum = with_bias ? bias[size(c)] : 0;
-      for (const auto& row : rows)
+      for (int r = 0; r < window.rows; ++r)
         for (int j = 0; j < window.columns; ++j) {
-          const int64_t pixel = x * window.step + j * window.dilation;
-          sum += double(row.pixels[pixel * channels + c]) * row.weights[j * channels + c];
+          const int64_t pixel = r * image_width + x * window.step + j * window.dilation;
+          sum +=
+              double(input[size(pixel * channels + c)]) * rows[size(r)].weights[j * channels + c];
         }
       ASSERT_NEAR(actual, std::clamp(sum, -0.5, 1.0), 1e-5) << x << " " << c;
     }
@@ -63,6 +77,16 @@ TEST(Depthwise, MatchesTheSum) {
           for (int64_t width : {1, 2, 3, 4, 7, 9, 20})
             for (int64_t channels : {1, 3, 8, 16, 17, 24, 64, 72, 130})
               test_row({3, columns, step, dilation}, width, channels);
+  });
+}
+
+TEST(Depthwise, PixelsOfBf16) {
+  for_each_target([] {
+    for (int columns : {2, 3, 5})
+      for (int step : {1, 2})
+        for (int64_t width : {3, 9})
+          for (int64_t channels : {3, 16, 24, 130})
+            test_row({3, columns, step, 1}, width, channels, DType::bf16);
   });
 }
 

@@ -79,12 +79,48 @@ void test_tile(const Problem& problem, int rows, bool accumulate, const GemmEpil
       double expected = problem.exact(r, j) + (accumulate ? old : 0);
       if (epilogue) {
         if (epilogue->bias) expected += epilogue->bias[j];
-        if (epilogue->residual) expected += epilogue->residual[r * epilogue->residual_stride + j];
+        if (epilogue->residual)
+          expected +=
+              static_cast<const float*>(epilogue->residual)[r * epilogue->residual_stride + j];
         expected = std::clamp(expected, double(epilogue->low), double(epilogue->high));
       }
       ASSERT_NEAR(actual, expected, 1e-6 * std::sqrt(double(problem.k)) * 4)
           << "row " << r << " of " << rows << ", column " << j << ", k " << problem.k;
     }
+}
+
+// C and a residual of bf16: as in f32, rounded.
+void test_narrow_tile(const Problem& problem, int rows, Activation activation) {
+  const int64_t stride = problem.kernel.cols + 3;
+  const auto count = size(rows * stride);
+  const std::vector<float> bias = random_floats(size(problem.cols), 3);
+  std::vector<uint16_t> narrow(count);
+  store_kernel(DType::bf16)(narrow.data(), 0, 1, random_floats(count, 5).data(), count);
+  std::vector<float> wide(count), residual(count);
+  load_kernel(DType::bf16)(wide.data(), narrow.data(), 0, 1, count);
+  residual = wide;
+  GemmEpilogue epilogue{.bias = bias.data(),
+                        .residual = residual.data(),
+                        .residual_stride = stride,
+                        .activation = activation};
+  GemmTile tile{.rows = rows,
+                .cols = problem.cols,
+                .k = problem.kernel.padded_k(problem.k),
+                .a = problem.block.get(),
+                .a_stride = problem.a_stride,
+                .b = problem.panel.get(),
+                .c = wide.data(),
+                .c_stride = stride,
+                .epilogue = &epilogue};
+  problem.kernel.run(tile);
+  // The residual may be C's own memory.
+  epilogue.residual = tile.c = narrow.data();
+  epilogue.residual_dtype = tile.c_dtype = DType::bf16;
+  problem.kernel.run(tile);
+  for (size_t i = 0; i < count; ++i) {
+    const float expected = rounded_to(DType::bf16, wide[i]);
+    ASSERT_EQ(bf16_to_f32(narrow[i]), expected) << "element " << i << " of rows of " << stride;
+  }
 }
 
 void test_kernel(const GemmKernel& kernel) {
@@ -101,6 +137,8 @@ void test_kernel(const GemmKernel& kernel) {
         test_tile(problem, rows, true, nullptr);
         test_tile(problem, rows, false, &relu);
         test_tile(problem, rows, true, &clip);
+        test_narrow_tile(problem, rows, Activation::none);
+        test_narrow_tile(problem, rows, Activation::silu);
         if (testing::Test::HasFatalFailure()) return;
       }
     }

@@ -183,6 +183,59 @@ TEST(Contractions, OverlappingWindowsInBf16) {
   }
 }
 
+// Several layers: with products of bf16, what lies between them in memory is bf16, too.
+void compare_layers_in_bf16(const Shape& image, const Shape& weights, int64_t group) {
+  SCOPED_TRACE(testing::Message() << testing::PrintToString(image) << " group " << group);
+  const int64_t pad = weights[2] / 2;
+  const auto conv = [&](const char* x, const char* y) {
+    return node("Conv", {x, "b"}, {y},
+                {attribute("group", group), attribute("pads", std::vector<int64_t>(4, pad))});
+  };
+  const std::vector<Node> layers = {
+      conv("a", "c1"),
+      node("Relu", {"c1"}, {"r1"}),
+      conv("r1", "c2"),
+      conv("c2", "c3"),
+      node("Sigmoid", {"c3"}, {"s3"}),
+      node("Mul", {"c3", "s3"}, {"m3"}),
+      node("Add", {"m3", "r1"}, {"a3"}),
+      conv("a3", "c4"),
+      node("Add", {"c4", "c2"}, {"a4"}),
+      node("MaxPool", {"a4"}, {"p"}, {attribute("kernel_shape", std::vector<int64_t>{3, 3})}),
+      conv("p", "c5"),
+      node("GlobalAveragePool", {"c5"}, {"g"}),
+      node("Mul", {"c5", "g"}, {"m5"}),
+      conv("m5", "c6"),
+      node("Concat", {"c6", "c5"}, {"y"}, {attribute("axis", int64_t{1})})};
+  const Tensor a = random(image, 3);
+  Tensor b = random(weights, 4);
+  const double terms = double(element_count(weights) / weights[0]);
+  for (float& x : b.as<float>()) x /= static_cast<float>(std::sqrt(terms));
+  std::vector<float> actual;
+  try {
+    actual = run("cpu", layers, a, b, Precision::bf16);
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  const std::vector<float> expected = run("reference", layers, a, b);
+  ASSERT_EQ(actual.size(), expected.size());
+  float largest = 0;
+  for (float x : expected) largest = std::max(largest, std::abs(x));
+  for (size_t i = 0; i < actual.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], 0.03 * double(largest)) << "element " << i;
+}
+
+TEST(Contractions, LayersInBf16) {
+  for (int64_t channels : {16, 40, 64})
+    for (const Shape& size : {Shape{1, 9, 9}, Shape{2, 7, 7}, Shape{1, 12, 11}, Shape{1, 3, 3}}) {
+      const Shape image = {size[0], channels, size[1], size[2]};
+      compare_layers_in_bf16(image, {channels, channels, 1, 1}, 1);
+      compare_layers_in_bf16(image, {channels, channels, 3, 3}, 1);
+      compare_layers_in_bf16(image, {channels, 1, 3, 3}, channels);
+      compare_layers_in_bf16(image, {channels, channels / 2, 1, 1}, 2);
+    }
+}
+
 // Read where they are, but for rows at the edge.
 TEST(Contractions, WindowsOfFewProducts) {
   using Ints = std::vector<int64_t>;

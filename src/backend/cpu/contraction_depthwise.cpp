@@ -12,7 +12,7 @@ void ContractionKernel::Impl::plan_depthwise() {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
   const TileAxes& axes = lhs.kernel.axes();
   const int channel = lhs.kernel.column_axis();
-  if (!load || load->dtype != DType::f32 || channel < 0 || lhs.axes[kBatch].size() != 1 ||
+  if (!load || !is_activation(load->dtype) || channel < 0 || lhs.axes[kBatch].size() != 1 ||
       epilogue.axes[kBatch].size() != 1)
     return;
   const auto along = [](const ConcreteAffine& a, int axis) {
@@ -78,8 +78,8 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
   const int axes = lhs.kernel.axes().count;
   std::array<int64_t, kMaxAxes> index{};
   lhs.place(index.data(), kM, row * width);
-  const float* first = static_cast<const float*>(lhs_buffers[load.buffer]) +
-                       dot(load.address, index.data(), axes) + c_first;
+  const char* first = advance(lhs_buffers[load.buffer], load.dtype,
+                              dot(load.address, index.data(), axes) + c_first);
   // The window's rows that are inside the image.
   auto* window = static_cast<DepthwiseRow::WindowRow*>(thread_scratch(
       ScratchSlot::pointers, (d.window_rows.size() + 1) * sizeof(DepthwiseRow::WindowRow)));
@@ -92,11 +92,12 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
       is_inside = is_inside && at >= 0 && at < d.row_bounds[b].extent;
     }
     if (is_inside)
-      window[row_count++] = {first + d.window_rows[t].offset,
+      window[row_count++] = {advance(first, load.dtype, d.window_rows[t].offset),
                              packed + d.window_rows[t].tap * batch + c_first};
   }
   DepthwiseRow r{.rows = window,
                  .row_count = row_count,
+                 .pixel_dtype = load.dtype,
                  .pixel_step = d.pixel_step,
                  .column_step = d.column_step,
                  .weight_step = d.weight_step * batch,
@@ -122,24 +123,32 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
     index = {};
     epilogue.place(index.data(), kM, row * width);
     epilogue.place(index.data(), kBatch, c_first);
-    const auto at = [&](int buffer, const ConcreteAffine& a) {
-      return static_cast<float*>(epilogue_buffers[buffer]) +
-             dot(a, index.data(), epilogue.kernel.axes().count);
+    const auto at = [&](int buffer, const ConcreteAffine& a, DType dtype) {
+      return advance(epilogue_buffers[buffer], dtype,
+                     dot(a, index.data(), epilogue.kernel.axes().count));
     };
-    float* out = at(simple->output, simple->output_address);
+    const DType dtype = simple->output_dtype;
+    char* out = at(simple->output, simple->output_address, dtype);
     const int64_t out_stride =
         epilogue.axes[kM].empty()
             ? batch
             : simple->output_address.stride[static_cast<size_t>(epilogue.axes[kM][0])];
-    r.bias = simple->bias < 0 ? nullptr : at(simple->bias, simple->bias_address);
+    if (simple->bias >= 0)
+      r.bias = reinterpret_cast<float*>(at(simple->bias, simple->bias_address, DType::f32));
     r.low = simple->low, r.high = simple->high;
     const UnaryKernel activation = activation_kernel(simple->activation);
-    if (!activation) return compute(out, out_stride);
+    if (!activation && dtype == DType::f32)
+      return compute(reinterpret_cast<float*>(out), out_stride);
     float* sums = scratch();
     compute(sums, channels);
-    if (out_stride == channels) return activation(out, sums, static_cast<size_t>(width * channels));
+    const auto count = static_cast<size_t>(width * channels);
+    if (activation && (dtype != DType::f32 || out_stride != channels))
+      activation(sums, sums, count);
+    else if (activation) return activation(out, sums, count);
+    const StoreKernel store = store_kernel(dtype);
+    if (out_stride == channels) return store(out, 0, 1, sums, count);
     for (int64_t x = 0; x < width; ++x)
-      activation(out + x * out_stride, sums + x * channels, static_cast<size_t>(channels));
+      store(out, x * out_stride, 1, sums + x * channels, static_cast<size_t>(channels));
     return;
   }
   float* sums = scratch();

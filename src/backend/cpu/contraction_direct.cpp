@@ -109,18 +109,24 @@ void ContractionKernel::Impl::plan_direct() {
 }
 
 // A row of the image; false if some pixel cannot be split.
-bool ContractionKernel::Impl::write_pixels(char* out, const float* pixels) const {
+bool ContractionKernel::Impl::write_pixels(char* out, const void* pixels) const {
   const Direct& d = *direct;
   const int64_t count = d.columns.size, channels = d.channels;
   if (split)
-    return split->split_pixels(out, d.pixel_bytes, pixels, d.columns.pitch, count, channels);
+    return split->split_pixels(out, d.pixel_bytes, static_cast<const float*>(pixels),
+                               d.columns.pitch, count, channels);
   const int64_t bytes = channels * 2;
+  const DType dtype = lhs.kernel.pure_load()->dtype;
+  const auto write = [&](const void* from, int64_t n) {
+    if (dtype == DType::bf16) std::memcpy(out, from, static_cast<size_t>(n) * 2);
+    else gemm.round_a(out, static_cast<const float*>(from), n);
+  };
   if (bytes == d.pixel_bytes && d.columns.pitch == channels) {
-    gemm.round_a(out, pixels, count * channels);
+    write(pixels, count * channels);
     return true;
   }
-  for (int64_t i = 0; i < count; ++i, out += d.pixel_bytes, pixels += d.columns.pitch) {
-    gemm.round_a(out, pixels, channels);
+  for (int64_t i = 0; i < count; ++i, out += d.pixel_bytes) {
+    write(advance(pixels, dtype, i * d.columns.pitch), channels);
     std::memset(out + bytes, 0, static_cast<size_t>(d.pixel_bytes - bytes));
   }
   return true;
@@ -129,8 +135,8 @@ bool ContractionKernel::Impl::write_pixels(char* out, const float* pixels) const
 bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buffers,
                                           char* image) const {
   const Direct& d = *direct;
-  const auto* source =
-      static_cast<const float*>(lhs_buffers[lhs.kernel.pure_load()->buffer]) + d.origin;
+  const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+  const char* source = advance(lhs_buffers[load.buffer], load.dtype, d.origin);
   std::atomic<bool> all_split = true;
   constexpr int64_t kRows = 4;  // in a task
   pool.run(divide_up(d.rows.padded, kRows), [&](int64_t task) {
@@ -146,7 +152,7 @@ bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buf
       }
       clear(0, d.columns.padding);
       if (!write_pixels(row + d.columns.padding * d.pixel_bytes,
-                        source + (y - d.rows.padding) * d.rows.pitch))
+                        advance(source, load.dtype, (y - d.rows.padding) * d.rows.pitch)))
         all_split = false;
       clear(d.columns.padding + d.columns.size, d.columns.padded);
     }
@@ -193,13 +199,14 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
       return run_epilogue(from, SplitGemm::kCols, 0, segment.m, segment.rows, n_first, rows.cols,
                           epilogue_buffers);
     GemmEpilogue here = r->epilogue;
-    if (here.residual) here.residual += segment.m * here.residual_stride;
-    finish_tile({.rows = segment.rows,
-                 .cols = rows.cols,
-                 .c = r->c + segment.m * r->c_stride,
-                 .c_stride = r->c_stride,
-                 .epilogue = &here},
-                from, SplitGemm::kCols);
+    GemmTile t{.rows = segment.rows,
+               .cols = rows.cols,
+               .c = r->c,
+               .c_stride = r->c_stride,
+               .c_dtype = simple->output_dtype,
+               .epilogue = &here};
+    next_rows(t, &here, segment.m);
+    finish_tile(t, from, SplitGemm::kCols);
   };
   for (int64_t t = tile_first; t < tile_last; t += 2) {
     const int both = t + 1 < tile_last ? 2 : 1;

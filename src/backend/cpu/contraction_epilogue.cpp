@@ -23,7 +23,10 @@ class Matcher {
     result_.high = std::numeric_limits<float>::infinity();
     result_.output = store.buffer;
     result_.output_address = address(store.address);
-    if (buffer.dtype != DType::f32 || !side_by_side(result_.output_address)) return std::nullopt;
+    result_.output_dtype = buffer.dtype;
+    if (!is_activation(buffer.dtype) || value(store.value).dtype != DType::f32 ||
+        !side_by_side(result_.output_address))
+      return std::nullopt;
     ValueId sum = match_activation(store.value);
     if (result_.activation == Activation::none)
       while (const OpValue* op = clamp(sum)) sum = op->operands[0];
@@ -146,9 +149,11 @@ class Matcher {
     if (!side_by_side(a)) return false;
     const bool by_row =
         !part_.axes[kM].empty() && a.stride[static_cast<size_t>(part_.axes[kM][0])] != 0;
+    const DType dtype = loops_.buffers[static_cast<size_t>(load->buffer)].dtype;
     int& buffer = by_row ? result_.residual : result_.bias;
-    if (buffer >= 0) return false;
+    if (buffer >= 0 || !(dtype == DType::f32 || (by_row && dtype == DType::bf16))) return false;
     buffer = load->buffer;
+    if (by_row) result_.residual_dtype = dtype;
     (by_row ? result_.residual_address : result_.bias_address) = a;
     return true;
   }

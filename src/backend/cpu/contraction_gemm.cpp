@@ -36,19 +36,21 @@ ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t ba
   epilogue.place(index.data(), kM, m_first);
   epilogue.place(index.data(), kN, n_first);
   const int axes = epilogue.kernel.axes().count;
-  const auto at = [&](int buffer, const ConcreteAffine& a) -> float* {
-    return buffer < 0 ? nullptr : static_cast<float*>(buffers[buffer]) + dot(a, index.data(), axes);
+  const auto at = [&](int buffer, const ConcreteAffine& a, DType dtype) -> char* {
+    return buffer < 0 ? nullptr : advance(buffers[buffer], dtype, dot(a, index.data(), axes));
   };
   const auto row_stride = [&](const ConcreteAffine& a) {
     return epilogue.axes[kM].empty() ? 0 : a.stride[static_cast<size_t>(epilogue.axes[kM][0])];
   };
-  return {{.bias = at(simple->bias, simple->bias_address),
-           .residual = at(simple->residual, simple->residual_address),
+  const DType residual = simple->residual_dtype;
+  return {{.bias = reinterpret_cast<float*>(at(simple->bias, simple->bias_address, DType::f32)),
+           .residual = at(simple->residual, simple->residual_address, residual),
            .residual_stride = row_stride(simple->residual_address),
+           .residual_dtype = residual,
            .activation = simple->activation,
            .low = simple->low,
            .high = simple->high},
-          at(simple->output, simple->output_address),
+          at(simple->output, simple->output_address, simple->output_dtype),
           row_stride(simple->output_address)};
 }
 
@@ -127,8 +129,7 @@ void ContractionKernel::Impl::multiply(const Block& block, GemmTile& t, GemmEpil
       gemm.run(t);
     }
     first += t.rows;
-    t.c += t.rows * t.c_stride;
-    if (epilogue && epilogue->residual) epilogue->residual += t.rows * epilogue->residual_stride;
+    next_rows(t, epilogue, t.rows);
   }
 }
 
@@ -147,7 +148,7 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
   float* tile = nullptr;
   if (simple) {
     r = registers(block.batch_index, block.first, n_first, epilogue_buffers);
-    t.c = r->c, t.c_stride = r->c_stride;
+    t.c = r->c, t.c_stride = r->c_stride, t.c_dtype = simple->output_dtype;
   } else {
     tile = static_cast<float*>(
         thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(step * t.cols) * 4));
@@ -210,6 +211,7 @@ void ContractionKernel::Impl::run_in_chunks(const Block& block, const Panels& al
                    .cols = cols,
                    .c = r.c,
                    .c_stride = r.c_stride,
+                   .c_dtype = simple->output_dtype,
                    .epilogue = &r.epilogue},
                   tile, stride);
       continue;

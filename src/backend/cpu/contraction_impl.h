@@ -34,10 +34,14 @@ struct ContractionPart {
   int64_t inner_extent(AxisKind kind) const;
 };
 
+// How a kernel keeps the values that other kernels read.
+inline bool is_activation(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
+
 // The epilogue clamp(accumulator + bias + residual) or activation(accumulator + bias + residual),
-// stored as f32: done in registers.
+// stored as f32 or bf16: done in registers.
 struct SimpleEpilogue {
   int output = -1, bias = -1, residual = -1;  // buffers; -1: none
+  DType output_dtype = DType::f32, residual_dtype = DType::f32;
   ConcreteAffine output_address, bias_address, residual_address;
   Activation activation = Activation::none;
   float low, high;
@@ -143,21 +147,27 @@ struct ContractionKernel::Impl {
   // Rows along the innermost axis of m: evenly spaced, under the bounds as well.
   struct RowsInSource {
     static constexpr size_t kMaxBounds = 8;
-    const float* first;
+    const void* first;
     int64_t step, rows;
     std::array<int64_t, kMaxBounds> position, position_step;  // by bound
   };
-  // Some rows of the left operand: as f32, and as a matrix kernel reads them. Strides count
-  // elements.
+  // Some rows of the left operand: as f32, unless they lie in memory as the matrix kernel reads
+  // them, and as it does. Strides count elements.
   struct Block {
     int64_t batch_index, first, rows;
     float* source = nullptr;
     int64_t source_stride = 0;
-    bool in_place = false;  // the source is the buffer itself
-    void* operand = nullptr;
+    bool in_place = false;  // the source, or the operand, is the buffer itself
+    char* operand = nullptr;
     int64_t row_bytes = 0, stride = 0;
     char* split = nullptr;  // in SplitGemm's form, where it is used
-    const char* row(int64_t r) const { return static_cast<const char*>(operand) + r * row_bytes; }
+    // Of an operand in place: rows from here on are a copy, with readable rows after the last.
+    int64_t tail_first = 0;
+    char* tail = nullptr;
+    const char* row(int64_t r) const {
+      return tail && r >= tail_first ? tail + (r - tail_first) * row_bytes
+                                     : operand + r * row_bytes;
+    }
   };
   // The right operand: packed panels, and the same in SplitGemm's form if several blocks read them.
   struct Panels {
@@ -169,7 +179,10 @@ struct ContractionKernel::Impl {
     char* operand;
   };
   void plan_copies();
+  // Whether memory holds what the matrix kernel multiplies, so that nothing is converted.
+  bool is_operand() const { return copies && lhs.kernel.pure_load()->dtype == gemm.operand; }
   bool reads_in_place(int64_t rows) const;
+  int64_t tail_rows(int64_t rows) const;
   int64_t row_stride() const;
   // Neither short sums nor small products are worth the splitting.
   bool splits(int64_t rows) const {
@@ -183,12 +196,18 @@ struct ContractionKernel::Impl {
   Block new_block(int64_t batch_index, int64_t first, int64_t rows, void* const* buffers,
                   BlockMemory memory) const;
   bool fill_block(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
+  void fill_operand(const Block& block, int64_t begin, int64_t end, void* const* buffers) const;
+  void pad_operand(const Block& block, int64_t begin, int64_t end) const;
   RowsInSource rows_in_source(int64_t batch_index, int64_t first, int64_t rows,
                               void* const* buffers) const;
-  void copy_block(float* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
+  // Element: float, or uint16_t for bf16.
+  template <class Element>
+  void copy_block(Element* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
                   void* const* buffers) const;
-  void copy_piece(float* out, int64_t stride, int64_t piece, const RowsInSource& from) const;
-  void copy_clipped(float* out, int64_t piece, const RowsInSource& from, int64_t r) const;
+  template <class Element>
+  void copy_piece(Element* out, int64_t stride, int64_t piece, const RowsInSource& from) const;
+  template <class Element>
+  void copy_clipped(Element* out, int64_t piece, const RowsInSource& from, int64_t r) const;
   int64_t padded_rows(int64_t rows) const {
     return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
   }
@@ -204,9 +223,16 @@ struct ContractionKernel::Impl {
   // Where the epilogue in registers finds its operands, for a block's first row and a panel.
   struct Registers {
     GemmEpilogue epilogue;
-    float* c;
+    char* c;
     int64_t c_stride;
   };
+  // To the rows after the next `rows`.
+  static void next_rows(GemmTile& tile, GemmEpilogue* epilogue, int64_t rows) {
+    tile.c = advance(tile.c, tile.c_dtype, rows * tile.c_stride);
+    if (epilogue && epilogue->residual)
+      epilogue->residual =
+          advance(epilogue->residual, epilogue->residual_dtype, rows * epilogue->residual_stride);
+  }
   Registers registers(int64_t batch_index, int64_t m_first, int64_t n_first,
                       void* const* buffers) const;
   const char* split_panels(ThreadPool& pool, const char* packed) const;
@@ -228,7 +254,7 @@ struct ContractionKernel::Impl {
   std::optional<Direct> image() const;
   bool plan_tiles(Direct& d) const;
   void plan_direct();
-  bool write_pixels(char* out, const float* pixels) const;
+  bool write_pixels(char* out, const void* pixels) const;
   bool write_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
   bool write_taps(char* out, const char* packed, int64_t panel) const;
   void run_direct_panel(const char* image, const char* b, int64_t panel, int64_t tile_first,

@@ -9,9 +9,10 @@ namespace onrush::cpu {
 namespace {
 
 // Pieces are often too short to be worth a call.
-void copy_floats(float* out, const float* from, int64_t n) {
-  if (n > 64) return void(std::memcpy(out, from, static_cast<size_t>(n) * sizeof(float)));
-  for (; n >= 8; n -= 8, out += 8, from += 8) std::memcpy(out, from, 8 * sizeof(float));
+template <class Element>
+void copy_elements(Element* out, const Element* from, int64_t n) {
+  if (n > 64) return void(std::memcpy(out, from, static_cast<size_t>(n) * sizeof(Element)));
+  for (; n >= 8; n -= 8, out += 8, from += 8) std::memcpy(out, from, 8 * sizeof(Element));
   for (; n > 0; --n) *out++ = *from++;
 }
 
@@ -22,7 +23,9 @@ void copy_floats(float* out, const float* from, int64_t n) {
 void ContractionKernel::Impl::plan_copies() {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
   const int column = lhs.kernel.column_axis();
-  if (!load || load->dtype != DType::f32 || load->bounds.size() > RowsInSource::kMaxBounds) return;
+  if (!load || (load->dtype != DType::f32 && load->dtype != gemm.operand) ||
+      load->bounds.size() > RowsInSource::kMaxBounds)
+    return;
   const auto along = [](const ConcreteAffine& a, int axis) {
     return axis < 0 ? 0 : a.stride[static_cast<size_t>(axis)];
   };
@@ -63,7 +66,8 @@ void ContractionKernel::Impl::plan_copies() {
 }
 
 // A piece of row r, of which bounds may leave out the beginning and the end.
-void ContractionKernel::Impl::copy_clipped(float* out, int64_t piece, const RowsInSource& from,
+template <class Element>
+void ContractionKernel::Impl::copy_clipped(Element* out, int64_t piece, const RowsInSource& from,
                                            int64_t r) const {
   const Copies& c = *copies;
   const auto bounds = static_cast<int64_t>(c.bounds.size());
@@ -85,17 +89,19 @@ void ContractionKernel::Impl::copy_clipped(float* out, int64_t piece, const Rows
     }
   }
   begin = std::min(begin, end);
-  float *inside = out + begin * c.run, *after = out + end * c.run;
-  std::fill(out, inside, 0.0f);
-  const float* source = from.first + r * from.step + c.offsets[static_cast<size_t>(piece)];
-  if (c.stride == 1) copy_floats(inside, source + begin * c.run, after - inside);
+  Element *inside = out + begin * c.run, *after = out + end * c.run;
+  std::fill(out, inside, Element());
+  const Element* source = static_cast<const Element*>(from.first) + r * from.step +
+                          c.offsets[static_cast<size_t>(piece)];
+  if (c.stride == 1) copy_elements(inside, source + begin * c.run, after - inside);
   else if (end > begin)
     for (int64_t j = 0; j < c.run; ++j) inside[j] = source[j * c.stride];
-  std::fill(after, out + c.repeats * c.run, 0.0f);
+  std::fill(after, out + c.repeats * c.run, Element());
 }
 
 // A piece of all rows: most are whole.
-void ContractionKernel::Impl::copy_piece(float* out, int64_t stride, int64_t piece,
+template <class Element>
+void ContractionKernel::Impl::copy_piece(Element* out, int64_t stride, int64_t piece,
                                          const RowsInSource& from) const {
   const Copies& c = *copies;
   const size_t bounds = c.bounds.size();
@@ -119,15 +125,16 @@ void ContractionKernel::Impl::copy_piece(float* out, int64_t stride, int64_t pie
   begin = std::min(begin, end);
   for (int64_t r = 0; r < begin; ++r) copy_clipped(out + r * stride, piece, from, r);
   for (int64_t r = end; r < from.rows; ++r) copy_clipped(out + r * stride, piece, from, r);
-  const float* source = from.first + begin * from.step + c.offsets[static_cast<size_t>(piece)];
+  const Element* source = static_cast<const Element*>(from.first) + begin * from.step +
+                          c.offsets[static_cast<size_t>(piece)];
   out += begin * stride;
   const int64_t length = c.run * c.repeats;
-  constexpr int64_t kVector = 16;
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(Element)), kVector = 64 / kBytes;
   if (c.stride == 1 && length >= kVector)
-    return copy_rows(out, stride * 4, source, from.step * 4, end - begin,
-                     static_cast<size_t>(length) * 4);
+    return copy_rows(out, stride * kBytes, source, from.step * kBytes, end - begin,
+                     static_cast<size_t>(length * kBytes));
   for (int64_t r = begin; r < end; ++r, out += stride, source += from.step) {
-    if (c.stride == 1) copy_floats(out, source, length);
+    if (c.stride == 1) copy_elements(out, source, length);
     else
       for (int64_t j = 0; j < c.run; ++j) out[j] = source[j * c.stride];
   }
@@ -149,8 +156,7 @@ ContractionKernel::Impl::RowsInSource ContractionKernel::Impl::rows_in_source(
   RowsInSource from{};
   from.rows = std::min(rows, extent - first % extent);
   from.step = along_rows(load.address);
-  from.first =
-      static_cast<const float*>(buffers[load.buffer]) + dot(load.address, index.data(), axes);
+  from.first = advance(buffers[load.buffer], load.dtype, dot(load.address, index.data(), axes));
   for (size_t b = 0; b < load.bounds.size(); ++b) {
     from.position_step[b] = along_rows(load.bounds[b].index);
     from.position[b] = dot(load.bounds[b].index, index.data(), axes);
@@ -158,7 +164,8 @@ ContractionKernel::Impl::RowsInSource ContractionKernel::Impl::rows_in_source(
   return from;
 }
 
-void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t batch_index,
+template <class Element>
+void ContractionKernel::Impl::copy_block(Element* block, int64_t stride, int64_t batch_index,
                                          int64_t first, int64_t rows, void* const* buffers) const {
   const auto pieces = static_cast<int64_t>(copies->offsets.size());
   const int64_t length = copies->run * copies->repeats;
@@ -170,16 +177,28 @@ void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t b
   }
 }
 
+template void ContractionKernel::Impl::copy_block(float* block, int64_t stride, int64_t batch_index,
+                                                  int64_t first, int64_t rows,
+                                                  void* const* buffers) const;
+
 // --- blocks
 
 // Rows of one k run side by side at an even distance, none of them padding.
 bool ContractionKernel::Impl::reads_in_place(int64_t rows) const {
-  constexpr int64_t kSetStride = 1024;  // rows this many floats apart compete for one cache set
+  constexpr int64_t kSetBytes = 4096;  // rows this many bytes apart compete for one cache set
   if (!copies || !copies->bounds.empty() || copies->offsets.size() != 1 || copies->stride != 1)
     return false;
   if (lhs.axes[kM].size() > 1) return false;
-  const bool converts = gemm.operand != DType::f32 || splits(rows);
-  return converts || rows == 1 || row_stride() % kSetStride != 0;
+  if (!is_operand() || splits(rows)) return true;
+  if (gemm.operand == DType::f32 && rows == 1) return true;
+  // The kernel reads whole steps of k, of which the rest must be zero.
+  return gemm.padded_k(k) == k && row_stride() >= k &&
+         row_stride() * bits(gemm.operand) / 8 % kSetBytes != 0;
+}
+
+// The last rows of so many in place that are copied, since the kernel reads whole units of rows.
+int64_t ContractionKernel::Impl::tail_rows(int64_t rows) const {
+  return gemm.operand == DType::f32 || rows % gemm.row_multiple == 0 ? 0 : rows % gemm.rows;
 }
 
 int64_t ContractionKernel::Impl::row_stride() const {
@@ -192,46 +211,61 @@ ContractionKernel::Impl::Block ContractionKernel::Impl::new_block(int64_t batch_
                                                                   void* const* buffers,
                                                                   BlockMemory memory) const {
   Block block{.batch_index = batch_index, .first = first, .rows = rows};
-  if (reads_in_place(rows)) {
+  block.in_place = reads_in_place(rows);
+  char* begin = reinterpret_cast<char*>(memory.rows);
+  int64_t stride = gemm.block_stride(k);
+  if (block.in_place) {
     const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
     std::array<int64_t, kMaxAxes> index{};
     lhs.place(index.data(), kBatch, batch_index);
     lhs.place(index.data(), kM, first);
-    block.source = static_cast<float*>(buffers[load.buffer]) +
-                   dot(load.address, index.data(), lhs.kernel.axes().count);
-    block.source_stride = row_stride();
-    block.in_place = true;
-  } else {
-    block.source = memory.rows;
-    block.source_stride = gemm.block_stride(k);
+    begin = advance(buffers[load.buffer], load.dtype,
+                    dot(load.address, index.data(), lhs.kernel.axes().count));
+    stride = row_stride();
   }
-  if (gemm.operand == DType::f32) {
-    block.operand = block.source;
-    block.stride = block.source_stride;
+  if (!is_operand() || gemm.operand == DType::f32) {
+    block.source = reinterpret_cast<float*>(begin);
+    block.source_stride = stride;
+  }
+  if (gemm.operand == DType::f32 || (is_operand() && block.in_place)) {
+    block.operand = begin;
+    block.stride = stride;
   } else {
     block.operand = memory.operand;
     block.stride = gemm.block_stride(k);
   }
   block.row_bytes = block.stride * bits(gemm.operand) / 8;
+  if (is_operand() && block.in_place && tail_rows(rows) > 0) {
+    block.tail = memory.operand;
+    block.tail_first = rows - tail_rows(rows);
+  }
   if (splits(rows)) block.split = memory.operand;
   return block;
 }
 
 size_t ContractionKernel::Impl::source_bytes(int64_t rows) const {
-  if (reads_in_place(rows)) return 0;
+  if (reads_in_place(rows) || (is_operand() && gemm.operand != DType::f32)) return 0;
   return static_cast<size_t>(gemm.block_stride(k) * padded_rows(rows) + 64) * sizeof(float);
 }
 
 size_t ContractionKernel::Impl::operand_bytes(int64_t rows) const {
   if (splits(rows)) return static_cast<size_t>(SplitGemm::units(rows) * SplitGemm::unit_bytes(k));
   if (gemm.operand == DType::f32) return 0;
-  const int64_t row_bytes = gemm.block_stride(k) * bits(gemm.operand) / 8;
-  return static_cast<size_t>(row_bytes * padded_rows(rows) + 64);
+  const bool in_place = is_operand() && reads_in_place(rows);
+  const int64_t stride = in_place ? row_stride() : gemm.block_stride(k);
+  // The last block may have a tail where others have none.
+  const int64_t count = padded_rows(in_place ? std::min<int64_t>(rows, gemm.rows) : rows);
+  return static_cast<size_t>(stride * count * bits(gemm.operand) / 8 + 64);
 }
 
 // Rows [begin, end) of a block, begin a multiple of 16; false if they cannot be split.
 bool ContractionKernel::Impl::fill_block(const Block& block, int64_t begin, int64_t end,
                                          void* const* buffers) const {
+  const bool rounds = gemm.operand != DType::f32;
+  if (is_operand() && rounds) {
+    fill_operand(block, begin, end, buffers);
+    return true;
+  }
   float* source = block.source + begin * block.source_stride;
   const int64_t rows = end - begin, first = block.first + begin;
   if (!block.in_place) {
@@ -242,19 +276,41 @@ bool ContractionKernel::Impl::fill_block(const Block& block, int64_t begin, int6
   if (block.split)
     return split->split_a(block.split + begin / SplitGemm::kTileRows * SplitGemm::unit_bytes(k),
                           source, block.source_stride, rows, k);
-  if (gemm.operand == DType::f32) return true;
-  auto* operand = static_cast<char*>(block.operand);
-  const int64_t operand_bits = bits(gemm.operand);
-  for (int64_t r = begin; r < end; ++r) {
-    char* out = operand + r * block.row_bytes;
-    gemm.round_a(out, block.source + r * block.source_stride, k);
-    std::memset(out + k * operand_bits / 8, 0,
-                static_cast<size_t>((gemm.padded_k(k) - k) * operand_bits / 8));
+  if (!rounds) return true;
+  for (int64_t r = begin; r < end; ++r)
+    gemm.round_a(block.operand + r * block.row_bytes, block.source + r * block.source_stride, k);
+  pad_operand(block, begin, end);
+  return true;
+}
+
+// Rows of bf16 that memory holds as such.
+void ContractionKernel::Impl::fill_operand(const Block& block, int64_t begin, int64_t end,
+                                           void* const* buffers) const {
+  if (!block.in_place) {
+    copy_block(reinterpret_cast<uint16_t*>(block.operand) + begin * block.stride, block.stride,
+               block.batch_index, block.first + begin, end - begin, buffers);
+    return pad_operand(block, begin, end);
   }
+  if (!block.tail || end != block.rows) return;
+  const auto row_bytes = static_cast<size_t>(k) * 2;
+  const int64_t rows = block.rows - block.tail_first;
+  for (int64_t r = 0; r < padded_rows(rows); ++r) {
+    char* out = block.tail + r * block.row_bytes;
+    if (r < rows)
+      std::memcpy(out, block.operand + (block.tail_first + r) * block.row_bytes, row_bytes);
+    else std::memset(out, 0, row_bytes);
+  }
+}
+
+// Zeros after rows [begin, end) of a copied operand in bf16, and below the last.
+void ContractionKernel::Impl::pad_operand(const Block& block, int64_t begin, int64_t end) const {
+  if (gemm.padded_k(k) > k)
+    for (int64_t r = begin; r < end; ++r)
+      std::memset(block.operand + r * block.row_bytes + k * 2, 0,
+                  static_cast<size_t>(gemm.padded_k(k) - k) * 2);
   if (end == block.rows)
     for (int64_t r = end; r < padded_rows(end); ++r)
-      std::memset(operand + r * block.row_bytes, 0, static_cast<size_t>(block.row_bytes));
-  return true;
+      std::memset(block.operand + r * block.row_bytes, 0, static_cast<size_t>(block.row_bytes));
 }
 
 }  // namespace onrush::cpu

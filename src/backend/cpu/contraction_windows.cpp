@@ -13,7 +13,9 @@ constexpr int64_t kTasksPerThread = 8;
 
 void ContractionKernel::Impl::plan_windows() {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
-  if (!copies || copies->bounds.empty() || k > kMostTaps || splits(m) || direct) return;
+  if (!copies || load->dtype != DType::f32 || copies->bounds.empty() || k > kMostTaps ||
+      splits(m) || direct)
+    return;
   // Rounding a block costs more than it saves where sums are short.
   if (gemm.operand != DType::f32) {
     if (k > 2 * SplitGemm::kStep) return;
@@ -69,14 +71,15 @@ void ContractionKernel::Impl::run_windows(ThreadPool& pool, void* const* lhs_buf
         GemmTile t{.cols = columns(panel),
                    .k = k,
                    .b = packed + (batch_index * panels() + panel) * panel_bytes(),
-                   .c = simple ? r->c : product,
+                   .c = simple ? static_cast<void*>(r->c) : product,
                    .c_stride = simple ? r->c_stride : gemm.cols,
+                   .c_dtype = simple ? simple->output_dtype : DType::f32,
                    .epilogue = simple ? &r->epilogue : nullptr};
         for (int64_t i = 0; i < tiles; ++i) {
           const int64_t first = line * i / tiles;
           RowsInSource rows = all;
           rows.rows = line * (i + 1) / tiles - first;
-          rows.first += first * all.step;
+          rows.first = advance(rows.first, DType::f32, first * all.step);
           for (size_t b = 0; b < windows->bounds.size(); ++b)
             rows.position[b] += first * all.position_step[b];
           t.rows = static_cast<int>(rows.rows);
@@ -88,8 +91,7 @@ void ContractionKernel::Impl::run_windows(ThreadPool& pool, void* const* lhs_buf
           }
           gemm.run(t);
           if (simple) {
-            t.c += t.rows * t.c_stride;
-            if (r->epilogue.residual) r->epilogue.residual += t.rows * r->epilogue.residual_stride;
+            next_rows(t, &r->epilogue, t.rows);
           } else {
             run_epilogue(product, gemm.cols, batch_index, m_first + first, t.rows,
                          first_column(panel), t.cols, epilogue_buffers);

@@ -128,8 +128,8 @@ void CpuBinding::place_results(std::span<const Step* const> steps) {
   std::vector<int64_t> workspaces;
   for (const BoundStep& step : steps_)
     workspaces.push_back(step.contraction && !step.packed ? step.contraction->packed_bytes() : 0);
-  Placement placement =
-      place(executable_.schedule(), steps, sizes_, std::move(places_), workspaces);
+  Placement placement = place(executable_.schedule(), steps, sizes_, executable_.storage(),
+                              std::move(places_), workspaces);
   places_ = std::move(placement.places);
   arena_bytes_ = placement.arena_bytes;
   live_bytes_ = std::move(placement.live_bytes);

@@ -8,6 +8,7 @@
 #include "base/mapped_file.h"
 #include "base/pages.h"
 #include "plan/placement.h"
+#include "plan/storage.h"
 
 namespace onrush::cpu {
 namespace {
@@ -43,12 +44,25 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
     for (NodeId output : group.outputs) prepare_step_of_[output.index] = prepare_steps_.size();
     prepare_steps_.push_back(std::move(step));
   }
+  choose_storage();
   // Kernels have expressions of their own: their values are there once all are made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
   for (size_t i = 0; i < steps_.size(); ++i)
     for (NodeId node : runtime_memory(i)) keep(node, sizes);
   for (const GraphOutput& output : graph().outputs) keep(output.node, sizes);
+}
+
+void CpuExecutable::choose_storage() {
+  const DType operand = shared_->gemm.operand;
+  storage_ =
+      operand == DType::f32 ? plain_storage(graph()) : narrow_products(schedule_, steps_, operand);
+  for (Step& step : steps_) {
+    if (auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
+      for (Loops& kernel : *loops) store_as(kernel, storage_);
+    if (auto* contraction = std::get_if<Contraction>(&step.kernel))
+      store_as(*contraction, storage_);
+  }
 }
 
 // What a step reads from memory in a run: all but an operand that is packed already.

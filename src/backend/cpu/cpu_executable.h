@@ -36,6 +36,8 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }
   const std::vector<Step>& steps() const { return steps_; }  // Time::run only
+  // By node: its dtype in memory. With products of bf16 what follows them is bf16 there as well.
+  const std::vector<DType>& storage() const { return storage_; }
   // By step: the packed right operand of a contraction, if it is known; else a null tensor.
   const std::vector<Tensor>& packed() const { return packed_; }
   CpuShared& shared() const { return *shared_; }
@@ -43,6 +45,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
 
  private:
+  void choose_storage();
   bool is_known(NodeId node) const;
   std::vector<NodeId> runtime_memory(size_t step) const;
   const Tensor& prepare(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
@@ -52,6 +55,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
+  std::vector<DType> storage_;
   std::vector<Step> prepare_steps_;             // Time::prepare
   std::map<uint32_t, size_t> prepare_step_of_;  // by result
   std::vector<Tensor> prepared_;                // by node: constants, and what prepare groups gave

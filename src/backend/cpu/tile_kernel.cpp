@@ -352,8 +352,16 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
   value.kind = Kind::load;
   value.compute = compute_of(dtype);
   value.detail = static_cast<int>(out_->loads.size());
-  TileLoad load{v.buffer,           address_[next_address_++], {}, {}, is_plain(dtype),
-                load_kernel(dtype), gather_kernel(dtype),      0};
+  // May be narrower in memory than what is computed with.
+  const DType stored = loops_.buffers[static_cast<size_t>(v.buffer)].dtype;
+  TileLoad load{v.buffer,
+                address_[next_address_++],
+                {},
+                {},
+                is_plain(stored),
+                load_kernel(stored),
+                gather_kernel(stored),
+                0};
   for (const Bound& bound : v.bounds)
     load.bounds.push_back({address_[next_address_++], sizes_(bound.extent)});
   for (const DynamicTerm& term : v.dynamic)

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "codegen/cuda_tiles.h"
 #include "plan/cost.h"
+#include "plan/storage.h"
 #include "reference/evaluate.h"
 #include <onrush/device_memory.h>
 
@@ -320,8 +321,8 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
                                   ? static_cast<int64_t>(products_.back()->workspace_bytes())
                                   : workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
   }
-  Placement placement =
-      place(executable_.plan().schedule(), plain, sizes_, std::move(places), workspace_bytes);
+  Placement placement = place(executable_.plan().schedule(), plain, sizes_, plain_storage(graph()),
+                              std::move(places), workspace_bytes);
   places_ = std::move(placement.places);
   workspaces_ = std::move(placement.workspaces);
   arena_bytes_ = placement.arena_bytes;

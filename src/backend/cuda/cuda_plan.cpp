@@ -7,9 +7,18 @@
 #include "fuse/fuse.h"
 #include "plan/attention.h"
 #include "plan/placement.h"
+#include "plan/storage.h"
 
 namespace onrush::cuda {
 namespace {
+
+std::vector<DType> storage_of(const Schedule& schedule, Precision precision) {
+  switch (precision) {
+    case Precision::fp16: return narrow_storage(schedule, DType::f16);
+    case Precision::bf16: return narrow_storage(schedule, DType::bf16);
+    default: return plain_storage(schedule.graph);
+  }
+}
 
 ContractionMath f32_math(Precision precision) {
   switch (precision) {
@@ -31,8 +40,11 @@ Loops merged(Loops loops) {
 
 CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target,
                    const TuningTable* tuning)
-    : schedule_(std::move(schedule)), precision_(precision), target_(target), tuning_(tuning) {
-  choose_storage();
+    : schedule_(std::move(schedule)),
+      precision_(precision),
+      target_(target),
+      tuning_(tuning),
+      storage_(storage_of(schedule_, precision)) {
   std::vector<Step> prepare;
   for (const Group& group : schedule_.groups)
     if (group.time == Time::prepare) prepare.push_back(make_step(schedule_, group));
@@ -47,33 +59,6 @@ CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target,
                                   [&](NodeId node) { return times[node.index] != Time::run; });
     (bind ? bind_steps_ : steps_).push_back(make_cuda_step(std::move(step), sizes));
   }
-}
-
-// With a narrow precision, f32 values that only kernels write and read lie in memory as f16 or
-// bf16.
-void CudaPlan::choose_storage() {
-  for (const Node& node : graph().nodes) {
-    const auto* type = std::get_if<TensorType>(&node.type);
-    storage_.push_back(type ? type->dtype : DType::undefined);
-  }
-  const Precision precision = precision_;
-  if (precision != Precision::fp16 && precision != Precision::bf16) return;
-  const DType narrow = precision == Precision::fp16 ? DType::f16 : DType::bf16;
-  for (const Group& group : schedule_.groups) {
-    if (group.kind == Group::Kind::host || group.time == Time::prepare) continue;
-    for (NodeId output : group.outputs)
-      if (graph().dtype(output) == DType::f32) storage_[output.index] = narrow;
-  }
-  for (const Group& group : schedule_.groups)
-    if (group.kind == Group::Kind::host)
-      for (NodeId input : graph()[group.anchor].inputs)
-        storage_[input.index] = graph().dtype(input);
-  for (const GraphOutput& output : graph().outputs)
-    storage_[output.node.index] = graph().dtype(output.node);
-}
-
-void CudaPlan::store_narrow(Loops& loops) const {
-  for (LoopBuffer& buffer : loops.buffers) buffer.dtype = storage(buffer.node);
 }
 
 // Known before the first run.
@@ -125,17 +110,13 @@ std::vector<Step> CudaPlan::fused_steps() const {
 
 CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
   CudaStep result{std::move(step), {}, {}};
-  const auto narrow = [&](Contraction& contraction) {
-    for (Loops* part : {&contraction.lhs, &contraction.rhs, &contraction.epilogue})
-      store_narrow(*part);
-  };
   if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel))
     for (Loops& kernel : *loops) {
-      store_narrow(kernel);
+      store_as(kernel, storage_);
       result.kernels.push_back({merged(kernel), {}, {}, {}, {}});
     }
   if (auto* contraction = std::get_if<Contraction>(&result.step.kernel)) {
-    narrow(*contraction);
+    store_as(*contraction, storage_);
     const auto& buffers = contraction->rhs.buffers;
     const bool weights =
         !buffers.empty() && std::all_of(buffers.begin(), buffers.end(),
@@ -149,8 +130,8 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
     result.kernels.push_back({std::move(form), std::move(packing), {}, signature, {}});
   }
   if (auto* attention = std::get_if<Attention>(&result.step.kernel)) {
-    narrow(attention->scores);
-    narrow(attention->values);
+    store_as(attention->scores, storage_);
+    store_as(attention->values, storage_);
     result.kernels.push_back({*make_cuda_attention(attention->scores, attention->values,
                                                    attention->nan_to_zero, f32_math(precision_)),
                               {},

@@ -89,8 +89,6 @@ class CudaPlan {
   const KernelVariant& find_or_print(const StepKernel& kernel, const SizeTable& sizes,
                                      const TileChoice* choice) const;
   size_t text_index(std::string text) const;  // REQUIRES mutex_
-  void choose_storage();
-  void store_narrow(Loops& loops) const;
   bool is_weight(NodeId node) const;
   bool is_argument(NodeId node) const;
 

@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 //
 #include "backend/cpu/kernels/depthwise.h"
+#include "backend/cpu/kernels/half-inl.h"
 #include "backend/cpu/kernels/min_max-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,15 +19,19 @@ using VF = hn::Vec<F32>;
 using MF = hn::Mask<F32>;
 inline constexpr F32 f32_tag;
 
-// Whole vectors of channels, or the part of one that is left.
+// Whole vectors of channels, or the part of one that is left. Pixels are f32 or bf16 (uint16_t).
 struct Whole {
   HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at); }
   HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
 };
 struct Rest {
-  MF mask;
+  explicit Rest(int64_t n) : count(static_cast<size_t>(n)), mask(hn::FirstN(f32_tag, count)) {}
   HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, count); }
   HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
+  size_t count;
+  MF mask;
 };
 
 template <int kPixels, int kVectors, class Access>
@@ -51,13 +56,14 @@ HWY_INLINE void finish_sums(const DepthwiseRow& row, int64_t x, int64_t c, Acces
 
 // kPixels results from x on, kVectors of their channels from c on. A weight is loaded once for all
 // pixels.
-template <int kPixels, int kVectors, class Access>
+template <class Pixel, int kPixels, int kVectors, class Access>
 HWY_INLINE void pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   VF sum[kPixels][kVectors];
   start_sums(row, c, access, sum);
   for (int r = 0; r < row.row_count; ++r) {
-    const float* taps = row.rows[r].pixels + row.first_pixel + x * row.pixel_step + c;
+    const Pixel* taps =
+        static_cast<const Pixel*>(row.rows[r].pixels) + row.first_pixel + x * row.pixel_step + c;
     const float* weights = row.rows[r].weights + row.first_weight + c;
     for (int j = 0; j < row.columns; ++j, taps += row.column_step, weights += row.weight_step) {
       VF weight[kVectors];
@@ -74,13 +80,14 @@ HWY_INLINE void pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access acc
 
 // The same for a window of kColumns neighbouring pixels that moves by kStep: a vector of input
 // serves every result whose window it is in.
-template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
+template <class Pixel, int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   VF sum[kPixels][kVectors];
   start_sums(row, c, access, sum);
   for (int r = 0; r < row.row_count; ++r) {
-    const float* taps = row.rows[r].pixels + row.first_pixel + x * row.pixel_step + c;
+    const Pixel* taps =
+        static_cast<const Pixel*>(row.rows[r].pixels) + row.first_pixel + x * row.pixel_step + c;
     const float* weights = row.rows[r].weights + row.first_weight + c;
     VF weight[kColumns][kVectors];
 #pragma GCC unroll 8
@@ -102,46 +109,49 @@ HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Ac
   finish_sums(row, x, c, access, sum);
 }
 
-template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
+template <class Pixel, int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void group(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
-  if constexpr (kColumns > 0) sliding_pixels<kPixels, kVectors, kColumns, kStep>(row, x, c, access);
-  else pixels<kPixels, kVectors>(row, x, c, access);
+  if constexpr (kColumns > 0)
+    sliding_pixels<Pixel, kPixels, kVectors, kColumns, kStep>(row, x, c, access);
+  else pixels<Pixel, kPixels, kVectors>(row, x, c, access);
 }
 
 // The results from x on of a row that has at least kPixels: the last group ends with the row and
 // may do a few of the one before again.
-template <int kPixels, int kVectors, int kColumns, int kStep, class Access>
+template <class Pixel, int kPixels, int kVectors, int kColumns, int kStep, class Access>
 HWY_INLINE void to_the_end(const DepthwiseRow& row, int64_t x, int64_t c, Access access) {
   for (; x < row.width; x += kPixels)
-    group<kPixels, kVectors, kColumns, kStep>(row, std::min(x, row.width - kPixels), c, access);
+    group<Pixel, kPixels, kVectors, kColumns, kStep>(row, std::min(x, row.width - kPixels), c,
+                                                     access);
 }
 
-template <int kVectors, int kColumns, int kStep, class Access>
+template <class Pixel, int kVectors, int kColumns, int kStep, class Access>
 void channels(const DepthwiseRow& row, int64_t c, Access access) {
   // Enough sums at a time to hide the latency of multiply-add.
   constexpr int kPixels = kVectors == 4 ? 4 : kColumns == 7 ? 6 : 8;
   int64_t x = 0;
   for (; x + kPixels <= row.width; x += kPixels)
-    group<kPixels, kVectors, kColumns, kStep>(row, x, c, access);
-  if (row.width >= 4) to_the_end<4, kVectors, kColumns, kStep>(row, x, c, access);
-  else if (row.width >= 2) to_the_end<2, kVectors, 0, 0>(row, x, c, access);
-  else to_the_end<1, kVectors, 0, 0>(row, x, c, access);
+    group<Pixel, kPixels, kVectors, kColumns, kStep>(row, x, c, access);
+  if (row.width >= 4) to_the_end<Pixel, 4, kVectors, kColumns, kStep>(row, x, c, access);
+  else if (row.width >= 2) to_the_end<Pixel, 2, kVectors, 0, 0>(row, x, c, access);
+  else to_the_end<Pixel, 1, kVectors, 0, 0>(row, x, c, access);
 }
 
 // kVectors: of channels at a time, where there are as many.
-template <int kVectors, int kColumns, int kStep>
+template <class Pixel, int kVectors, int kColumns, int kStep>
 void all_channels(const DepthwiseRow& row) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   int64_t c = 0;
   for (; c + kVectors * lanes <= row.channels; c += kVectors * lanes)
-    channels<kVectors, kColumns, kStep>(row, c, Whole());
-  for (; c + lanes <= row.channels; c += lanes) channels<1, kColumns, kStep>(row, c, Whole());
-  if (c < row.channels)
-    channels<1, kColumns, kStep>(row, c, Rest{hn::FirstN(f32_tag, size_t(row.channels - c))});
+    channels<Pixel, kVectors, kColumns, kStep>(row, c, Whole());
+  for (; c + lanes <= row.channels; c += lanes)
+    channels<Pixel, 1, kColumns, kStep>(row, c, Whole());
+  if (c < row.channels) channels<Pixel, 1, kColumns, kStep>(row, c, Rest(row.channels - c));
 }
 
 // The window's columns times the vectors, and the sums, must fit the registers.
-void depthwise(const DepthwiseRow& row) {
+template <class Pixel>
+void depthwise_of(const DepthwiseRow& row) {
   constexpr bool kManyRegisters = hn::MaxLanes(F32()) == 16;  // 32 of them, else 16
   constexpr int kSliding = kManyRegisters ? 2 : 1;
   const int64_t step = row.column_step > 0 && row.pixel_step % row.column_step == 0
@@ -149,19 +159,24 @@ void depthwise(const DepthwiseRow& row) {
                            : 0;
   if (row.width >= 4 && step == 1) {
     switch (row.columns) {
-      case 3: return all_channels<kSliding, 3, 1>(row);
-      case 5: return all_channels<kSliding, 5, 1>(row);
-      case 7: return all_channels<kSliding, 7, 1>(row);
+      case 3: return all_channels<Pixel, kSliding, 3, 1>(row);
+      case 5: return all_channels<Pixel, kSliding, 5, 1>(row);
+      case 7: return all_channels<Pixel, kSliding, 7, 1>(row);
       default: break;
     }
   } else if (row.width >= 4 && step == 2) {
     switch (row.columns) {
-      case 3: return all_channels<kSliding, 3, 2>(row);
-      case 5: return all_channels<kSliding, 5, 2>(row);
+      case 3: return all_channels<Pixel, kSliding, 3, 2>(row);
+      case 5: return all_channels<Pixel, kSliding, 5, 2>(row);
       default: break;
     }
   }
-  all_channels<kManyRegisters ? 4 : 2, 0, 0>(row);
+  all_channels<Pixel, kManyRegisters ? 4 : 2, 0, 0>(row);
+}
+
+void depthwise(const DepthwiseRow& row) {
+  if (row.pixel_dtype == DType::f32) depthwise_of<float>(row);
+  else depthwise_of<uint16_t>(row);
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

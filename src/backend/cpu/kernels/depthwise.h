@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <onrush/dtype.h>
+
 namespace onrush::cpu {
 
 // Neighbouring results of one row, with the same taps inside the image:
@@ -10,14 +12,15 @@ namespace onrush::cpu {
 //       rows[r].pixels[first_pixel + x * pixel_step + j * column_step + c] *
 //       rows[r].weights[first_weight + j * weight_step + c], low, high)
 // for x < width, c < channels, j < columns. bias may be null. NaN stays NaN. `out` overlaps
-// nothing else. Steps count floats.
+// nothing else. Steps count elements.
 struct DepthwiseRow {
   struct WindowRow {
-    const float* pixels;
+    const void* pixels;
     const float* weights;
   };
   const WindowRow* rows;
   int row_count;
+  DType pixel_dtype = DType::f32;  // or bf16
   int columns;
   int64_t first_pixel, first_weight;
   int64_t pixel_step;                // from a result's window to the next one's

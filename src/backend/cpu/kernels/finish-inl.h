@@ -8,21 +8,46 @@
 
 #include "backend/cpu/kernels/activation_f32-inl.h"
 #include "backend/cpu/kernels/gemm.h"
+#include "backend/cpu/kernels/half-inl.h"
 #include "backend/cpu/kernels/min_max-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 
-// One vector of one row; `load` reads the vector at an address.
-template <Activation activation, class Load>
-HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t column, Load load) {
-  if (tile.accumulate) v = hn::Add(v, load(tile.c + row * tile.c_stride + column));
+// Whole vectors of f32 and bf16 in memory, and the first elements of one.
+struct WholeVector {
+  HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at); }
+  HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
+  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at); }
+};
+struct PartOfVector {
+  explicit PartOfVector(int64_t count)
+      : n(static_cast<size_t>(count)), mask(hn::FirstN(f32_tag, n)) {}
+  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, n); }
+  HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
+  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at, n); }
+  size_t n;
+  MF mask;
+};
+
+// One vector of one row.
+template <Activation activation, class Access>
+HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t column,
+                            Access access) {
+  if (tile.accumulate)
+    v = hn::Add(v, access.load(static_cast<const float*>(tile.c) + row * tile.c_stride + column));
   if (!tile.epilogue) return v;
   const GemmEpilogue& epilogue = *tile.epilogue;
-  if (epilogue.bias) v = hn::Add(v, load(epilogue.bias + column));
-  if (epilogue.residual)
-    v = hn::Add(v, load(epilogue.residual + row * epilogue.residual_stride + column));
+  if (epilogue.bias) v = hn::Add(v, access.load(epilogue.bias + column));
+  if (epilogue.residual) {
+    const int64_t at = row * epilogue.residual_stride + column;
+    if (epilogue.residual_dtype == DType::f32)
+      v = hn::Add(v, access.load(static_cast<const float*>(epilogue.residual) + at));
+    else v = hn::Add(v, access.load(static_cast<const uint16_t*>(epilogue.residual) + at));
+  }
   if constexpr (activation == Activation::none) return clamp(v, epilogue.low, epilogue.high);
   else return activate<activation>(v);
 }

@@ -10,28 +10,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 
-template <Activation activation>
+// Element: of C.
+template <Activation activation, class Element>
 void finish_rows(const GemmTile& tile, const float* product, int64_t stride) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   const int64_t whole = tile.cols / lanes * lanes;
-  const MF rest = hn::FirstN(f32_tag, size_t(tile.cols - whole));
-  const auto load = [](const float* at) HWY_ATTR { return hn::LoadU(f32_tag, at); };
-  const auto load_rest = [rest](const float* at)
-                             HWY_ATTR { return hn::MaskedLoad(rest, f32_tag, at); };
+  const WholeVector access;
+  const PartOfVector rest(tile.cols - whole);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    float* c = tile.c + r * tile.c_stride;
+    Element* c = static_cast<Element*>(tile.c) + r * tile.c_stride;
     const float* row = product + r * stride;
     for (int64_t j = 0; j < whole; j += lanes)
-      hn::StoreU(finish_vector<activation>(load(row + j), tile, r, j, load), f32_tag, c + j);
+      access.store(finish_vector<activation>(access.load(row + j), tile, r, j, access), c + j);
     if (whole < tile.cols)
-      hn::BlendedStore(finish_vector<activation>(load_rest(row + whole), tile, r, whole, load_rest),
-                       rest, f32_tag, c + whole);
+      rest.store(finish_vector<activation>(rest.load(row + whole), tile, r, whole, rest),
+                 c + whole);
   }
 }
 
 void finish(const GemmTile& tile, const float* product, int64_t stride) {
   const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
-  visit(activation, [&]<Activation kind>() { finish_rows<kind>(tile, product, stride); });
+  visit(activation, [&]<Activation kind>() {
+    if (tile.c_dtype == DType::f32) finish_rows<kind, float>(tile, product, stride);
+    else finish_rows<kind, uint16_t>(tile, product, stride);
+  });
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

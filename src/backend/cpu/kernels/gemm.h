@@ -2,8 +2,8 @@
 //
 // C[rows x cols] (+)= A[rows x k] * B[k x cols], with rows <= kernel.rows and cols <= kernel.cols.
 // A lies row by row with any row stride (elements of a row are adjacent), B in a panel that
-// pack_b made, C is f32. The caller loops over panels, row blocks and k chunks so that a panel's
-// chunk stays in the L2 cache and a block of A in L1.
+// pack_b made, sums are f32. The caller loops over panels, row blocks and k chunks so that a
+// panel's chunk stays in the L2 cache and a block of A in L1.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,10 @@ namespace onrush::cpu {
 // C = f(A * B (+ C if accumulate) + bias + residual), where f is the activation or, if there is
 // none, clamps to [low, high]. NaN stays NaN.
 struct GemmEpilogue {
-  const float* bias = nullptr;      // [cols], or null
-  const float* residual = nullptr;  // [rows x cols], may be C's own memory, or null
+  const float* bias = nullptr;     // [cols], or null
+  const void* residual = nullptr;  // [rows x cols], may be C's own memory, or null
   int64_t residual_stride = 0;
+  DType residual_dtype = DType::f32;  // or bf16
   Activation activation = Activation::none;
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
@@ -37,9 +38,10 @@ struct GemmTile {
   // side.
   const int64_t* a_offsets = nullptr;
   const void* b;  // a panel at the row where this chunk of k begins, 64-byte aligned
-  float* c;
+  void* c;
   int64_t c_stride;
-  bool accumulate = false;                 // adds to what C holds
+  DType c_dtype = DType::f32;              // or bf16, rounded to nearest even
+  bool accumulate = false;                 // adds to what C holds, f32
   const GemmEpilogue* epilogue = nullptr;  // null: none
   // What the caller reads next (the following panel): the kernel may fetch it meanwhile.
   const void* next = nullptr;
@@ -111,6 +113,14 @@ std::optional<GemmKernel> gemm_bf16();
 // Finishes a tile from its product as its epilogue says, for any number of rows. product:
 // [tile.rows][stride].
 void finish_tile(const GemmTile& tile, const float* product, int64_t stride);
+
+// The address `elements` of f32 or bf16 further.
+inline char* advance(void* at, DType dtype, int64_t elements) {
+  return static_cast<char*>(at) + elements * (dtype == DType::f32 ? 4 : 2);
+}
+inline const char* advance(const void* at, DType dtype, int64_t elements) {
+  return advance(const_cast<void*>(at), dtype, elements);
+}
 
 // begin and end of a kernel (or of SplitGemm) on this thread.
 class GemmScope {

@@ -131,9 +131,10 @@ ONRUSH_AMX void amx_multiply_pixels(const PixelRows& rows, float* product) {
 ONRUSH_AMX void amx_run(const GemmTile& tile) {
   const bool both = tile.rows > kTileRows;
   // Whole registers go to C directly, everything else through a scratch tile.
-  const bool direct = tile.cols == kCols && tile.rows % kTileRows == 0 && !tile.epilogue;
+  const bool direct = tile.cols == kCols && tile.rows % kTileRows == 0 && !tile.epilogue &&
+                      tile.c_dtype == DType::f32;
   alignas(64) float product[2 * kTileRows * kCols];
-  float* c = direct ? tile.c : product;
+  float* c = direct ? static_cast<float*>(tile.c) : product;
   const int64_t stride = direct ? tile.c_stride : kCols;
   const AmxResult result{c, static_cast<size_t>(stride) * sizeof(float), kTileRows * stride};
   if (direct && tile.accumulate) amx_load_c(result, both);

@@ -88,18 +88,14 @@ HWY_INLINE void finish_sums(const GemmTile& tile, const V (&sum)[kTileRows][kUse
 #pragma GCC unroll 8
   for (int v = 0; v < kUsed; ++v) {
     const int64_t column = v * kLanes;
-    const auto mask = hn::FirstN(d, size_t(HWY_MAX(int64_t{0}, tile.cols - column)));
-    const auto load = [mask](const float* at) HWY_ATTR {
-      if constexpr (kRest) return hn::MaskedLoad(mask, d, at);
-      else return hn::LoadU(d, at);
-    };
+    const auto access = [&] {
+      if constexpr (kRest) return PartOfVector(HWY_MAX(int64_t{0}, tile.cols - column));
+      else return WholeVector();
+    }();
 #pragma GCC unroll 16
-    for (int r = 0; r < kTileRows; ++r) {
-      const V result = finish_vector<activation>(sum[r][v], tile, r, column, load);
-      float* c = tile.c + r * tile.c_stride + column;
-      if constexpr (kRest) hn::BlendedStore(result, mask, d, c);
-      else hn::StoreU(result, d, c);
-    }
+    for (int r = 0; r < kTileRows; ++r)
+      access.store(finish_vector<activation>(sum[r][v], tile, r, column, access),
+                   static_cast<float*>(tile.c) + r * tile.c_stride + column);
   }
 }
 
@@ -113,10 +109,12 @@ HWY_INLINE void run_columns(const GemmTile& tile) {
     if (tile.cols == kUsed * kLanes) finish_sums<kind, false>(tile, sum);
     else finish_sums<kind, true>(tile, sum);
   };
-  // Longer functions are not worth their copies in every kernel.
+  // Longer functions and bf16 are not worth their copies in every kernel.
   const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
-  if (activation == Activation::none) return finish.template operator()<Activation::none>();
-  if (activation == Activation::hard_swish)
+  const bool plain = tile.c_dtype == DType::f32;
+  if (plain && activation == Activation::none)
+    return finish.template operator()<Activation::none>();
+  if (plain && activation == Activation::hard_swish)
     return finish.template operator()<Activation::hard_swish>();
   HWY_ALIGN float product[kTileRows * kUsed * kLanes];
 #pragma GCC unroll 16

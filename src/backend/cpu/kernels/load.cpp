@@ -58,7 +58,7 @@ struct Bf16 {
     return bf16_to_f32(element(base, index));
   }
   static void read_run(float* out, const uint16_t* base, int64_t index, size_t n) {
-    for (size_t i = 0; i < n; ++i) out[i] = from_bf16(element(base, index + int64_t(i)));
+    bf16_run_to_f32(out, base + index, n);
   }
 };
 

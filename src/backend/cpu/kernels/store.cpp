@@ -44,7 +44,7 @@ struct Bf16 {
   using Value = float;
   static void write(uint16_t* base, int64_t index, float value) { base[index] = to_bf16(value); }
   static void write_run(uint16_t* base, int64_t index, const float* values, size_t n) {
-    for (size_t i = 0; i < n; ++i) base[index + int64_t(i)] = to_bf16(values[i]);
+    f32_run_to_bf16(base + index, values, n);
   }
 };
 
