@@ -27,7 +27,8 @@ struct TileLoad {
     int64_t stride, extent;
   };
   std::vector<Dynamic> dynamic;
-  bool plain;  // a copy, no conversion
+  DType dtype;  // in memory
+  bool plain;   // a copy, no conversion
   LoadKernel load;
   GatherKernel gather;
   uint64_t fill;  // one element of the compute type

@@ -358,6 +358,7 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
                 address_[next_address_++],
                 {},
                 {},
+                stored,
                 is_plain(stored),
                 load_kernel(stored),
                 gather_kernel(stored),

@@ -76,10 +76,10 @@ class TileRun {
   void accumulate(int value);
   void finish_reduction(int value);
   void store(const TileStore& store);
-  // Whether a pass that computes these values reads memory side by side and sums it up, no more;
-  // then accumulate_in_place does all `count` steps along a reduce axis without a copy.
-  bool sums_memory(const std::vector<int>& values) const;
-  void accumulate_in_place(const std::vector<int>& values, int axis, int64_t count);
+  // Whether a pass that computes these values reads rows of memory and combines them, no more; then
+  // combine_rows does all of it without a copy.
+  bool combines_rows(const std::vector<int>& values) const;
+  void combine_rows(const std::vector<int>& values);
 
  private:
   using Kind = TileValue::Kind;
@@ -104,6 +104,7 @@ class TileRun {
   }
 
   // Calls f(RowRun) for all rows, or the first `rows`.
+  class Taps;
   template <class F>
   void for_each_run(int64_t rows, F f) const;
   int64_t evaluate(const ConcreteAffine& a, const RowRun& run) const {
@@ -479,28 +480,112 @@ void TileRun::accumulate(int id) {
   });
 }
 
-bool TileRun::sums_memory(const std::vector<int>& values) const {
-  if (k_.column_reduces || place_.rows != 1 || values.size() != 2) return false;
+bool TileRun::combines_rows(const std::vector<int>& values) const {
+  if (k_.column_reduces || values.size() != 2) return false;
   const TileValue &from = value(values[0]), &sum = value(values[1]);
-  if (from.kind != Kind::load || sum.kind != Kind::reduce || sum.a != values[0]) return false;
-  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
+  if (from.kind != Kind::load || sum.kind != Kind::reduce || sum.a != values[0] ||
+      from.spread != Spread::full)
+    return false;
   const ReduceKind kind = k_.reduces[static_cast<size_t>(sum.detail)].kind;
-  return load.plain && load.dynamic.empty() && load.bounds.empty() && from.spread == Spread::full &&
-         column_stride(load.address) == 1 && kind != ReduceKind::argmax &&
-         kind != ReduceKind::argmin;
+  if (kind == ReduceKind::argmax || kind == ReduceKind::argmin) return false;
+  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
+  if ((load.dtype != DType::f32 && load.dtype != DType::bf16) || !load.dynamic.empty() ||
+      column_stride(load.address) != 1 || load.bounds.size() > kMaxAxes)
+    return false;
+  // What lies outside must not count.
+  float identity, fill;
+  fill_identity(kind, Compute::f32, &identity, 1);
+  std::memcpy(&fill, &load.fill, sizeof(fill));
+  return load.bounds.empty() ||
+         (fill == identity && std::ranges::all_of(load.bounds, [&](const ConcreteBound& bound) {
+            return column_stride(bound.index) == 0;
+          }));
 }
 
-void TileRun::accumulate_in_place(const std::vector<int>& values, int axis, int64_t count) {
-  const TileValue &from = value(values[0]), &sum = value(values[1]);
-  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
-  const auto size = static_cast<int64_t>(size_of(from.compute));
-  const auto* data = static_cast<const char*>(place_.buffers[load.buffer]) +
-                     evaluate(load.address, {0, 1, place_.first}) * size;
-  const int64_t step = load.address.stride[static_cast<size_t>(axis)] * size;
-  const auto accumulate =
-      accumulate_kernel(k_.reduces[static_cast<size_t>(sum.detail)].kind, from.compute);
-  for (int64_t i = 0; i < count; ++i, data += step)
-    accumulate(at(values[1]), data, static_cast<size_t>(place_.cols));
+// Positions of a load along the reduce axes: some at a time, counted from where they all are 0.
+class TileRun::Taps {
+ public:
+  static constexpr int64_t kMost = 64;
+  Taps(const TileKernel::Impl& kernel, const TileLoad& load)
+      : k_(kernel),
+        load_(load),
+        bounds_(load.bounds.size()),
+        positions_(static_cast<int64_t*>(
+            thread_scratch(element_offsets, static_cast<size_t>(kMost) * (bounds_ + 1) * 8))) {
+    for (int axis : k_.reduce_axes) left_ *= k_.axes.extent[static_cast<size_t>(axis)];
+  }
+  // False if there are none left.
+  bool next() {
+    count_ = static_cast<size_t>(std::min(kMost, left_));
+    left_ -= std::min(kMost, left_);
+    for (size_t t = 0; t < count_; ++t) {
+      int64_t* at = positions_ + t * (bounds_ + 1);
+      at[bounds_] = along(load_.address);
+      for (size_t b = 0; b < bounds_; ++b) at[b] = along(load_.bounds[b].index);
+      for (size_t a = k_.reduce_axes.size(); a-- > 0;) {
+        const auto axis = static_cast<size_t>(k_.reduce_axes[a]);
+        if (++index_[axis] < k_.axes.extent[axis]) break;
+        index_[axis] = 0;
+      }
+    }
+    return count_ > 0;
+  }
+  size_t count() const { return count_; }
+  int64_t address(size_t tap) const { return positions_[tap * (bounds_ + 1) + bounds_]; }
+  // Whether a tap is inside all bounds, whose indices are `at` where it is counted from.
+  bool is_inside(size_t tap, const int64_t* at) const {
+    const int64_t* position = positions_ + tap * (bounds_ + 1);
+    bool inside = true;
+    for (size_t b = 0; b < bounds_; ++b)
+      inside &= static_cast<uint64_t>(at[b] + position[b]) <
+                static_cast<uint64_t>(load_.bounds[b].extent);
+    return inside;
+  }
+
+ private:
+  int64_t along(const ConcreteAffine& a) const {
+    int64_t sum = 0;
+    for (int axis : k_.reduce_axes)
+      sum += a.stride[static_cast<size_t>(axis)] * index_[static_cast<size_t>(axis)];
+    return sum;
+  }
+
+  const TileKernel::Impl& k_;
+  const TileLoad& load_;
+  size_t bounds_;
+  int64_t* positions_;  // by tap: under each bound, and the address
+  std::array<int64_t, kMaxAxes> index_{};
+  size_t count_ = 0;
+  int64_t left_ = 1;
+};
+
+void TileRun::combine_rows(const std::vector<int>& values) {
+  const TileLoad& load = k_.loads[static_cast<size_t>(value(values[0]).detail)];
+  const auto kernel = accumulate_rows_kernel(
+      k_.reduces[static_cast<size_t>(value(values[1]).detail)].kind, load.dtype);
+  auto* sums = reinterpret_cast<float*>(at(values[1]));
+  const auto* data = static_cast<const char*>(place_.buffers[load.buffer]);
+  const int64_t size = bits(load.dtype) / 8;
+  for (int axis : k_.reduce_axes) base[static_cast<size_t>(axis)] = 0;
+  Taps taps(k_, load);
+  while (taps.next())
+    for_each_run(place_.rows, [&](const RowRun& run) {
+      const int64_t first = evaluate(load.address, run), step = row_stride(load.address);
+      std::array<int64_t, kMaxAxes> bound;
+      for (size_t b = 0; b < load.bounds.size(); ++b)
+        bound[b] = evaluate(load.bounds[b].index, run);
+      for (int64_t r = 0; r < run.rows; ++r) {
+        std::array<const void*, Taps::kMost> rows;
+        size_t count = 0;
+        for (size_t t = 0; t < taps.count(); ++t)
+          if (taps.is_inside(t, bound.data()))
+            rows[count++] = data + (first + r * step + taps.address(t)) * size;
+        kernel(sums + (run.row + r) * place_.cols, rows.data(), count,
+               static_cast<size_t>(place_.cols));
+        for (size_t b = 0; b < load.bounds.size(); ++b)
+          bound[b] += row_stride(load.bounds[b].index);
+      }
+    });
 }
 
 void TileRun::store(const TileStore& store) {
@@ -560,8 +645,7 @@ class TileLoop {
   void* const* buffers_;
 };
 
-// Calls body for every chunk of columns at every index of the other reduce axes. The body may do
-// several steps along the last of these at once; it says how many.
+// Calls body for every chunk of columns at every index of the other reduce axes.
 template <class F>
 void TileLoop::for_each_reduced(TileRun& run, F body) const {
   const int64_t chunks = k_.column_reduces ? (k_.column_extent + k_.cols - 1) / k_.cols : 1;
@@ -569,18 +653,17 @@ void TileLoop::for_each_reduced(TileRun& run, F body) const {
   for (int axis : k_.reduce_axes) total *= k_.axes.extent[static_cast<size_t>(axis)];
   for (int axis : k_.reduce_axes) run.base[static_cast<size_t>(axis)] = 0;
   int64_t chunk = 0;
-  for (int64_t i = 0, steps = 1; i < total; i += steps) {
+  for (int64_t i = 0; i < total; ++i) {
     if (k_.column_reduces) {
       run.base[static_cast<size_t>(k_.column)] = chunk * k_.cols;
       run.set_cols(std::min(k_.cols, k_.column_extent - chunk * k_.cols));
     }
-    body(steps = 1);
+    body();
     if (++chunk < chunks) continue;
     chunk = 0;
     for (size_t a = k_.reduce_axes.size(); a-- > 0;) {
       int64_t& index = run.base[static_cast<size_t>(k_.reduce_axes[a])];
-      index += a + 1 == k_.reduce_axes.size() ? steps : 1;
-      if (index < k_.axes.extent[static_cast<size_t>(k_.reduce_axes[a])]) break;
+      if (++index < k_.axes.extent[static_cast<size_t>(k_.reduce_axes[a])]) break;
       index = 0;
     }
   }
@@ -599,13 +682,12 @@ void TileLoop::run_passes(TileRun& run) const {
     if (pass == k_.passes && inner.empty() &&
         std::none_of(k_.stores.begin(), k_.stores.end(), [](auto& s) { return s.inner; }))
       break;
-    const bool sums_memory = run.sums_memory(inner);
-    for_each_reduced(run, [&](int64_t& along_last) {
-      if (sums_memory && !k_.reduce_axes.empty()) {
-        const int last = k_.reduce_axes.back();
-        along_last = k_.axes.extent[static_cast<size_t>(last)];
-        return run.accumulate_in_place(inner, last, along_last);
-      }
+    if (run.combines_rows(inner)) {
+      run.combine_rows(inner);
+      run.finish_reduction(inner[1]);
+      continue;
+    }
+    for_each_reduced(run, [&] {
       for (int v : inner) is_reduce(v) ? run.accumulate(v) : run.execute(v);
       if (pass == k_.passes)
         for (const TileStore& store : k_.stores)

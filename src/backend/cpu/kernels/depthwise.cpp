@@ -6,33 +6,16 @@
 
 #include "hwy/highway.h"
 //
+#include "backend/cpu/kernels/access-inl.h"
 #include "backend/cpu/kernels/depthwise.h"
-#include "backend/cpu/kernels/half-inl.h"
 #include "backend/cpu/kernels/min_max-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using F32 = hn::ScalableTag<float>;
-using VF = hn::Vec<F32>;
-using MF = hn::Mask<F32>;
-inline constexpr F32 f32_tag;
-
-// Whole vectors of channels, or the part of one that is left. Pixels are f32 or bf16 (uint16_t).
-struct Whole {
-  HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
-  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at); }
-  HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
-};
-struct Rest {
-  explicit Rest(int64_t n) : count(static_cast<size_t>(n)), mask(hn::FirstN(f32_tag, count)) {}
-  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
-  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, count); }
-  HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
-  size_t count;
-  MF mask;
-};
+// Access: of whole vectors of channels, or of the part of one that is left. Pixel: float, or
+// uint16_t for bf16.
 
 template <int kPixels, int kVectors, class Access>
 HWY_INLINE void start_sums(const DepthwiseRow& row, int64_t c, Access access,
@@ -143,10 +126,10 @@ void all_channels(const DepthwiseRow& row) {
   const auto lanes = int64_t(hn::Lanes(f32_tag));
   int64_t c = 0;
   for (; c + kVectors * lanes <= row.channels; c += kVectors * lanes)
-    channels<Pixel, kVectors, kColumns, kStep>(row, c, Whole());
+    channels<Pixel, kVectors, kColumns, kStep>(row, c, WholeVector());
   for (; c + lanes <= row.channels; c += lanes)
-    channels<Pixel, 1, kColumns, kStep>(row, c, Whole());
-  if (c < row.channels) channels<Pixel, 1, kColumns, kStep>(row, c, Rest(row.channels - c));
+    channels<Pixel, 1, kColumns, kStep>(row, c, WholeVector());
+  if (c < row.channels) channels<Pixel, 1, kColumns, kStep>(row, c, PartOfVector(row.channels - c));
 }
 
 // The window's columns times the vectors, and the sums, must fit the registers.

@@ -6,35 +6,17 @@
 #define ONRUSH_FINISH_INL_H_
 #endif
 
+#include "backend/cpu/kernels/access-inl.h"
 #include "backend/cpu/kernels/activation_f32-inl.h"
 #include "backend/cpu/kernels/gemm.h"
-#include "backend/cpu/kernels/half-inl.h"
 #include "backend/cpu/kernels/min_max-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace onrush::cpu::HWY_NAMESPACE {
 
-// Whole vectors of f32 and bf16 in memory, and the first elements of one.
-struct WholeVector {
-  HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
-  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at); }
-  HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
-  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at); }
-};
-struct PartOfVector {
-  explicit PartOfVector(int64_t count)
-      : n(static_cast<size_t>(count)), mask(hn::FirstN(f32_tag, n)) {}
-  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
-  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, n); }
-  HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
-  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at, n); }
-  size_t n;
-  MF mask;
-};
-
-// One vector of one row.
-template <Activation activation, class Access>
+// One vector of one row. kRough: for a result of bf16.
+template <Activation activation, class Access, bool kRough = false>
 HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t column,
                             Access access) {
   if (tile.accumulate)
@@ -49,7 +31,7 @@ HWY_INLINE VF finish_vector(VF v, const GemmTile& tile, int64_t row, int64_t col
     else v = hn::Add(v, access.load(static_cast<const uint16_t*>(epilogue.residual) + at));
   }
   if constexpr (activation == Activation::none) return clamp(v, epilogue.low, epilogue.high);
-  else return activate<activation>(v);
+  else return kRough ? roughly_activate<activation>(v) : activate<activation>(v);
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

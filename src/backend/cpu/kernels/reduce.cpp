@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "hwy/highway.h"
 //
+#include "backend/cpu/kernels/access-inl.h"
 #include "backend/cpu/kernels/reduce-inl.h"
 #include "backend/cpu/kernels/reduce.h"
 
@@ -25,6 +26,49 @@ void accumulate(void* accumulators, const void* x_v, size_t n) {
   auto* x = static_cast<const T*>(x_v);
 #pragma GCC ivdep
   for (size_t i = 0; i < n; ++i) sums[i] = Fold::combine(sums[i], x[i]);
+}
+
+// kVectors at i, which may be the first `n` elements of one.
+template <class Fold, class Element, int kVectors, class Access>
+HWY_INLINE void accumulate_rows_at(float* accumulators, const void* const* rows, size_t count,
+                                   size_t i, Access access) {
+  const size_t lanes = hn::Lanes(f32_tag);
+  VF sum[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum[v] = access.load(accumulators + i + v * lanes);
+  for (size_t r = 0; r < count; ++r) {
+    const Element* row = static_cast<const Element*>(rows[r]) + i;
+    for (int v = 0; v < kVectors; ++v)
+      sum[v] = Fold::combine(f32_tag, sum[v], access.load(row + v * lanes));
+  }
+  for (int v = 0; v < kVectors; ++v) access.store(sum[v], accumulators + i + v * lanes);
+}
+
+template <class Fold, class Element>
+void accumulate_rows(float* accumulators, const void* const* rows, size_t count, size_t n) {
+  const size_t lanes = hn::Lanes(f32_tag);
+  size_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes)
+    accumulate_rows_at<Fold, Element, 4>(accumulators, rows, count, i, WholeVector());
+  for (; i + lanes <= n; i += lanes)
+    accumulate_rows_at<Fold, Element, 1>(accumulators, rows, count, i, WholeVector());
+  if (i < n)
+    accumulate_rows_at<Fold, Element, 1>(accumulators, rows, count, i,
+                                         PartOfVector(static_cast<int64_t>(n - i)));
+}
+
+template <class Fold>
+AccumulateRowsKernel accumulate_rows_of_fold(DType dtype) {
+  return dtype == DType::f32 ? accumulate_rows<Fold, float> : accumulate_rows<Fold, uint16_t>;
+}
+
+AccumulateRowsKernel accumulate_rows_of(ReduceKind kind, DType dtype) {
+  switch (kind) {
+    case ReduceKind::sum: return accumulate_rows_of_fold<Sum>(dtype);
+    case ReduceKind::product: return accumulate_rows_of_fold<Product>(dtype);
+    case ReduceKind::max: return accumulate_rows_of_fold<Max>(dtype);
+    case ReduceKind::min: return accumulate_rows_of_fold<Min>(dtype);
+    default: internal_error("argmax and argmin are not folds of one value");
+  }
 }
 
 template <class Fold, class T>
@@ -92,6 +136,7 @@ HWY_AFTER_NAMESPACE();
 namespace onrush::cpu {
 HWY_EXPORT(reduce_of);
 HWY_EXPORT(accumulate_of);
+HWY_EXPORT(accumulate_rows_of);
 HWY_EXPORT(fill_of);
 
 ReduceKernel reduce_kernel(ReduceKind kind, Compute type) {
@@ -99,6 +144,9 @@ ReduceKernel reduce_kernel(ReduceKind kind, Compute type) {
 }
 AccumulateKernel accumulate_kernel(ReduceKind kind, Compute type) {
   return HWY_DYNAMIC_DISPATCH(accumulate_of)(kind, type);
+}
+AccumulateRowsKernel accumulate_rows_kernel(ReduceKind kind, DType dtype) {
+  return HWY_DYNAMIC_DISPATCH(accumulate_rows_of)(kind, dtype);
 }
 void fill_identity(ReduceKind kind, Compute type, void* accumulators, size_t n) {
   HWY_DYNAMIC_DISPATCH(fill_of)(kind, type, accumulators, n);

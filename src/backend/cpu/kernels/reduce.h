@@ -22,6 +22,12 @@ ReduceKernel reduce_kernel(ReduceKind kind, Compute type);
 using AccumulateKernel = void (*)(void* accumulators, const void* x, size_t n);
 AccumulateKernel accumulate_kernel(ReduceKind kind, Compute type);
 
+// accumulators[i] = combine(accumulators[i], rows[0][i], ..., rows[count - 1][i]), in this order;
+// the rows are f32 or bf16 in memory.
+using AccumulateRowsKernel = void (*)(float* accumulators, const void* const* rows, size_t count,
+                                      size_t n);
+AccumulateRowsKernel accumulate_rows_kernel(ReduceKind kind, DType dtype);
+
 // 0, 1, -infinity or the lowest value of the compute type, infinity or its highest value.
 void fill_identity(ReduceKind kind, Compute type, void* accumulators, size_t n);
 

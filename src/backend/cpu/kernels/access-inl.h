@@ -1,0 +1,37 @@
+// Vectors of f32 that are f32 or bf16 in memory.
+#if defined(ONRUSH_ACCESS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ONRUSH_ACCESS_INL_H_
+#undef ONRUSH_ACCESS_INL_H_
+#else
+#define ONRUSH_ACCESS_INL_H_
+#endif
+
+#include "backend/cpu/kernels/half-inl.h"
+#include "backend/cpu/kernels/math_f32-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace onrush::cpu::HWY_NAMESPACE {
+
+// Whole vectors, and the first elements of one. bf16 is uint16_t.
+struct WholeVector {
+  HWY_INLINE VF load(const float* at) const { return hn::LoadU(f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at); }
+  HWY_INLINE void store(VF v, float* at) const { hn::StoreU(v, f32_tag, at); }
+  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at); }
+};
+struct PartOfVector {
+  explicit PartOfVector(int64_t count)
+      : n(static_cast<size_t>(count)), mask(hn::FirstN(f32_tag, n)) {}
+  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
+  HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, n); }
+  HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
+  HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at, n); }
+  size_t n;
+  MF mask;
+};
+
+}  // namespace onrush::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
