@@ -206,7 +206,7 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
                .c_dtype = simple->output_dtype,
                .epilogue = &here};
     next_rows(t, &here, segment.m);
-    finish_tile(t, from, SplitGemm::kCols);
+    gemm.finish(t, from, SplitGemm::kCols);
   };
   for (int64_t t = tile_first; t < tile_last; t += 2) {
     const int both = t + 1 < tile_last ? 2 : 1;

@@ -17,13 +17,17 @@ void finish_rows(const GemmTile& tile, const float* product, int64_t stride) {
   const int64_t whole = tile.cols / lanes * lanes;
   const WholeVector access;
   const PartOfVector rest(tile.cols - whole);
+  constexpr bool kRough = sizeof(Element) == 2;
   for (int64_t r = 0; r < tile.rows; ++r) {
     Element* c = static_cast<Element*>(tile.c) + r * tile.c_stride;
     const float* row = product + r * stride;
     for (int64_t j = 0; j < whole; j += lanes)
-      access.store(finish_vector<activation>(access.load(row + j), tile, r, j, access), c + j);
+      access.store(
+          finish_vector<activation, WholeVector, kRough>(access.load(row + j), tile, r, j, access),
+          c + j);
     if (whole < tile.cols)
-      rest.store(finish_vector<activation>(rest.load(row + whole), tile, r, whole, rest),
+      rest.store(finish_vector<activation, PartOfVector, kRough>(rest.load(row + whole), tile, r,
+                                                                 whole, rest),
                  c + whole);
   }
 }

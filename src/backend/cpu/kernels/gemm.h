@@ -76,6 +76,9 @@ struct GemmKernel {
   void (*end)();
   void (*run)(const GemmTile& tile);
 
+  // finish_tile for products of this kernel.
+  void (*finish)(const GemmTile& tile, const float* product, int64_t stride);
+
   // product[32][32] = 32 rows of pixels times a panel; columns beyond the first 16 are done if
   // `cols` is above 16. A step is k_multiple of k. Null: not there.
   void (*multiply_pixels)(const PixelRows& rows, float* product) = nullptr;

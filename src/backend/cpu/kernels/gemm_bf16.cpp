@@ -35,6 +35,60 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) void round_a(void* out_v,
   _mm512_mask_storeu_epi16(out + i, rest, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
+// ---- the epilogue
+
+enum class Residual : uint8_t { none, f32, bf16 };
+
+__attribute__((target("avx512f"))) inline __m512 widen(__m256i bits) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+// C is bf16, there is no activation.
+template <Residual residual>
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) void finish_bf16(const GemmTile& tile,
+                                                                        const float* product,
+                                                                        int64_t stride) {
+  const GemmEpilogue none;
+  const GemmEpilogue epilogue = tile.epilogue ? *tile.epilogue : none;
+  const auto columns = static_cast<__mmask32>((uint64_t{1} << tile.cols) - 1);
+  const auto left = static_cast<__mmask16>(columns), right = static_cast<__mmask16>(columns >> 16);
+  const __m512 low = _mm512_set1_ps(epilogue.low), high = _mm512_set1_ps(epilogue.high);
+  __m512 bias[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  if (epilogue.bias) {
+    bias[0] = _mm512_maskz_loadu_ps(left, epilogue.bias);
+    bias[1] = _mm512_maskz_loadu_ps(right, epilogue.bias + 16);
+  }
+  for (int64_t r = 0; r < tile.rows; ++r, product += stride) {
+    __m512 x = _mm512_add_ps(_mm512_loadu_ps(product), bias[0]);
+    __m512 y = _mm512_add_ps(_mm512_loadu_ps(product + 16), bias[1]);
+    const int64_t at = r * epilogue.residual_stride;
+    if constexpr (residual == Residual::f32) {
+      const float* more = static_cast<const float*>(epilogue.residual) + at;
+      x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(left, more));
+      y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(right, more + 16));
+    } else if constexpr (residual == Residual::bf16) {
+      const auto* more = static_cast<const uint16_t*>(epilogue.residual) + at;
+      const __m512i bits = _mm512_maskz_loadu_epi16(columns, more);
+      x = _mm512_add_ps(x, widen(_mm512_castsi512_si256(bits)));
+      y = _mm512_add_ps(y, widen(_mm512_extracti64x4_epi64(bits, 1)));
+    }
+    // The second operand where one is NaN: the sum.
+    x = _mm512_min_ps(high, _mm512_max_ps(low, x));
+    y = _mm512_min_ps(high, _mm512_max_ps(low, y));
+    _mm512_mask_storeu_epi16(static_cast<uint16_t*>(tile.c) + r * tile.c_stride, columns,
+                             (__m512i)_mm512_cvtne2ps_pbh(y, x));
+  }
+}
+
+void finish(const GemmTile& tile, const float* product, int64_t stride) {
+  const GemmEpilogue* e = tile.epilogue;
+  if (tile.c_dtype != DType::bf16 || (e && e->activation != Activation::none))
+    return finish_tile(tile, product, stride);
+  if (!e || !e->residual) return finish_bf16<Residual::none>(tile, product, stride);
+  if (e->residual_dtype == DType::f32) return finish_bf16<Residual::f32>(tile, product, stride);
+  finish_bf16<Residual::bf16>(tile, product, stride);
+}
+
 // ---- AMX: a tile register is 16 rows of 64 bytes. C takes 2 x 2 registers (0 to 3), A two (4 and
 // 5: 16 rows x 32 of k), B two (6 and 7: 16 pairs of k x 16 columns).
 
@@ -147,7 +201,7 @@ ONRUSH_AMX void amx_run(const GemmTile& tile) {
   else multiply_16_rows(operands, tile.k);
 
   amx_store_c(result, both);
-  if (!direct) finish_tile(tile, product, kCols);
+  if (!direct) finish(tile, product, kCols);
 }
 
 // ---- AVX512_BF16: the register tile of the f32 kernel, with pairs of k in a lane.
@@ -186,7 +240,7 @@ template <int kCount>
 void dot_run_rows(const GemmTile& tile) {
   alignas(64) float product[kCount * kCols];
   multiply_pairs<kCount>(tile, product);
-  finish_tile(tile, product, kCols);
+  finish(tile, product, kCols);
 }
 
 template <int... kIndex>
@@ -209,6 +263,7 @@ constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
                              .begin = amx_begin,
                              .end = amx_end,
                              .run = amx_run,
+                             .finish = finish,
                              .multiply_pixels = amx_multiply_pixels,
                              .round_a = round_a,
                              .pack_b = pack<kTileK>};
@@ -222,6 +277,7 @@ constexpr GemmKernel kDot = {.name = "bf16 avx512_bf16 14x32",
                              .begin = [] {},
                              .end = [] {},
                              .run = dot_run,
+                             .finish = finish,
                              .round_a = round_a,
                              .pack_b = pack<2>};
 

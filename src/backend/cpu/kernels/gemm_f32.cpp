@@ -157,6 +157,7 @@ GemmKernel kernel() {
           .begin = [] {},
           .end = [] {},
           .run = run,
+          .finish = finish_tile,
           .round_a = nullptr,
           .pack_b = pack};
 }
