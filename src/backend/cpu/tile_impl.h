@@ -81,6 +81,7 @@ struct TileStore {
   bool plain;   // a copy, no conversion
   bool direct;  // the value may be computed where it is stored
   StoreKernel store;
+  int copied = -1;  // a load whose rows are copied as they are in memory; then there is no value
 };
 
 struct TileKernel::Impl {

@@ -106,6 +106,7 @@ class Binder {
   TileValue bind(const BoundsValue& v, DType dtype);
   TileValue bind(const ReduceValue& v, DType dtype);
   TileValue bind(const AccumulatorValue& v, DType dtype);
+  bool is_copied(const TileStore& store) const;
   TileValue uniform(Compute type, uint64_t bits);
   void bind_store(size_t index);
 
@@ -499,6 +500,24 @@ void Binder::bind_value(int id) {
   value_of_.push_back(append(value));
 }
 
+// Whether a store writes rows as some load finds them, zeros where a bound leaves out whole rows.
+bool Binder::is_copied(const TileStore& store) const {
+  const TileValue& from = out_->values[static_cast<size_t>(store.value)];
+  const auto column = static_cast<size_t>(out_->column);
+  if (store.buffer < 0 || from.kind != Kind::load || from.spread != Spread::full ||
+      out_->column < 0 || !out_->one_pass || store.address.stride[column] != 1)
+    return false;
+  const TileLoad& load = out_->loads[static_cast<size_t>(from.detail)];
+  const DType dtype = loops_.buffers[static_cast<size_t>(store.buffer)].dtype;
+  if (load.dtype != dtype || dtype == DType::boolean || bits(dtype) % 8 != 0 || load.fill != 0 ||
+      !load.dynamic.empty() || load.address.stride[column] != 1)
+    return false;
+  return std::ranges::all_of(load.bounds, [&](const ConcreteBound& bound) {
+    return bound.index.stride[column] == 0 &&
+           std::ranges::all_of(bound.index.stride, [](int64_t stride) { return stride >= 0; });
+  });
+}
+
 void Binder::bind_store(size_t index) {
   const Store& store = loops_.stores[index];
   TileStore result{store.buffer,
@@ -521,6 +540,12 @@ void Binder::bind_store(size_t index) {
     result.store =
         store_kernel(loops_.buffers[static_cast<size_t>(store.buffer)].dtype, /*saturate=*/false);
   }
+  if (result.spread == Spread::full && is_copied(result)) {
+    result.copied = out_->values[static_cast<size_t>(result.value)].detail;
+    result.value = -1;
+    out_->stores.push_back(result);
+    return;
+  }
   result.value = expand(result.value, result.spread);
   const Kind kind = out_->values[static_cast<size_t>(result.value)].kind;
   const bool computed = kind == Kind::unary || kind == Kind::binary || kind == Kind::select ||
@@ -537,10 +562,10 @@ void Binder::bind_store(size_t index) {
 void Binder::drop_unused() {
   std::vector<bool>& used = workspace_.used;
   used.assign(out_->values.size(), false);
-  for (const TileStore& store : out_->stores) used[static_cast<size_t>(store.value)] = true;
   const auto use = [&](int v) {
     if (v >= 0) used[static_cast<size_t>(v)] = true;
   };
+  for (const TileStore& store : out_->stores) use(store.value);
   for (size_t i = used.size(); i-- > 0;) {
     const TileValue& value = out_->values[i];
     if (!used[i] || value.kind == Kind::constant) continue;
@@ -566,7 +591,8 @@ void Binder::drop_unused() {
     renumbered[i] = static_cast<int>(kept.size());
     kept.push_back(value);
   }
-  for (TileStore& store : out_->stores) store.value = renumbered[static_cast<size_t>(store.value)];
+  for (TileStore& store : out_->stores)
+    if (store.value >= 0) store.value = renumbered[static_cast<size_t>(store.value)];
   out_->values.assign(kept.begin(), kept.end());
 }
 

@@ -76,6 +76,7 @@ class TileRun {
   void accumulate(int value);
   void finish_reduction(int value);
   void store(const TileStore& store);
+  void copy(const TileStore& store);
   // Whether a pass that computes these values reads rows of memory and combines them, no more; then
   // combine_rows does all of it without a copy.
   bool combines_rows(const std::vector<int>& values) const;
@@ -291,10 +292,12 @@ void TileRun::load(int id) {
   if (v.spread == Spread::uniform || v.spread == Spread::row) return load_each_row(id, load);
   const size_t size = size_of(v.compute);
   const bool simple = load.plain && load.dynamic.empty();
-  if (simple && load.bounds.empty() && v.spread == Spread::full)
+  if (load.dynamic.empty() && load.bounds.empty() && v.spread == Spread::full)
     if (const auto address = dense(load.address)) {
-      at_[id] =
-          static_cast<char*>(place_.buffers[load.buffer]) + *address * static_cast<int64_t>(size);
+      char* buffer = static_cast<char*>(place_.buffers[load.buffer]);
+      at_[id] = load.plain ? buffer + *address * static_cast<int64_t>(size) : scratch_ + v.offset;
+      if (!load.plain)
+        load.load(at_[id], buffer, *address, 1, static_cast<size_t>(place_.rows * place_.cols));
       return;
     }
   const auto row_bytes = static_cast<size_t>(place_.cols) * size;
@@ -431,8 +434,10 @@ void TileRun::run_once() {
     }
   }
   for (int v = 0; v < static_cast<int>(k_.values.size()); ++v) execute(v);
-  for (size_t i = 0; i < k_.stores.size(); ++i)
-    if (i >= 64 || (stored >> i & 1) == 0) store(k_.stores[i]);
+  for (size_t i = 0; i < k_.stores.size(); ++i) {
+    if (i < 64 && (stored >> i & 1) != 0) continue;
+    k_.stores[i].copied >= 0 ? copy(k_.stores[i]) : store(k_.stores[i]);
+  }
 }
 
 void TileRun::start_reduction(int id) {
@@ -588,6 +593,25 @@ void TileRun::combine_rows(const std::vector<int>& values) {
     });
 }
 
+// Rows of memory that are stored as they are.
+void TileRun::copy(const TileStore& store) {
+  const TileLoad& load = k_.loads[static_cast<size_t>(store.copied)];
+  const int64_t size = bits(load.dtype) / 8;
+  const auto row_bytes = static_cast<size_t>(place_.cols * size);
+  const auto* source = static_cast<const char*>(place_.buffers[load.buffer]);
+  auto* target = static_cast<char*>(place_.buffers[store.buffer]);
+  for_each_run(place_.rows, [&](const RowRun& run) {
+    const RowRange inside = *rows_inside(load.bounds, run);
+    const int64_t step = row_stride(store.address) * size, from_step = row_stride(load.address);
+    char* out = target + evaluate(store.address, run) * size;
+    const char* from = source + (evaluate(load.address, run) + inside.begin * from_step) * size;
+    for (int64_t r = 0; r < inside.begin; ++r) std::memset(out + r * step, 0, row_bytes);
+    copy_rows(out + inside.begin * step, step, from, from_step * size, inside.end - inside.begin,
+              row_bytes);
+    for (int64_t r = inside.end; r < run.rows; ++r) std::memset(out + r * step, 0, row_bytes);
+  });
+}
+
 void TileRun::store(const TileStore& store) {
   const auto size = static_cast<int64_t>(size_of(value(store.value).compute));
   const char* from = at(store.value);
@@ -597,6 +621,9 @@ void TileRun::store(const TileStore& store) {
                      row_bytes, place_.rows, static_cast<size_t>(row_bytes));
   auto* buffer = static_cast<char*>(place_.buffers[store.buffer]);
   const int64_t stride = cols == 1 ? 1 : column_stride(store.address);
+  if (store.spread == Spread::full)
+    if (const auto address = dense(store.address))
+      return store.store(buffer, *address, 1, from, static_cast<size_t>(n_full_));
   for_each_run(rows_of(store.spread), [&](const RowRun& run) {
     int64_t address = evaluate(store.address, run);
     const int64_t step = row_stride(store.address);
