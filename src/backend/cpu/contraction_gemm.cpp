@@ -265,7 +265,12 @@ struct ContractionKernel::Impl::Costs {
 
 ContractionKernel::Impl::Costs ContractionKernel::Impl::costs(bool splits) const {
   const int64_t rows = gemm.rows;
-  if (!splits) return {rows, k * rows, 0, reads_in_place(m) ? 0 : k * rows / 8, 0};
+  if (!splits) {
+    const bool matrix_units = gemm.multiply_pixels != nullptr;
+    const int64_t multiply = matrix_units ? 2 * k + 10 * rows : k * rows;
+    const int64_t fill = k * rows / (is_operand() && gemm.operand != DType::f32 ? 32 : 8);
+    return {rows, multiply, 0, reads_in_place(m) && is_operand() ? 0 : fill, 0};
+  }
   const int64_t steps = SplitGemm::steps(k);
   return {SplitGemm::kTileRows, 220 * steps, 300 * steps, 150 * steps, SplitGemm::unit_bytes(k)};
 }
@@ -315,7 +320,8 @@ ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int thread
     if (batch * panels() * SplitGemm::panel_bytes(k) <= kSplitPanelsBytes)
       consider(std::max(kSmallBlockRows, kSmallBlockBytes / row_bytes / unit * unit), true);
   } else {
-    consider(kBlockBytes / 4 / gemm.block_stride(k) / costs.unit * costs.unit, false);
+    const int64_t row_bytes = gemm.block_stride(k) * bits(gemm.operand) / 8;
+    consider(kBlockBytes / row_bytes / costs.unit * costs.unit, false);
   }
   return *best;
 }
@@ -356,7 +362,9 @@ void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffer
   const auto shared = memory(static_cast<size_t>(blocks));
   const int64_t fills = divide_up(p.block_rows, kFillRows);
   std::atomic<bool> all_split = true;
-  pool.run(blocks * fills, [&](int64_t task) {
+  const bool filled = is_operand() && reads_in_place(p.block_rows) && !splits(p.block_rows) &&
+                      m % gemm.row_multiple == 0;
+  pool.run(filled ? 0 : blocks * fills, [&](int64_t task) {
     const Block block = block_at(task / fills, shared(static_cast<size_t>(task / fills)));
     const int64_t begin = task % fills * kFillRows;
     if (begin < block.rows &&

@@ -110,19 +110,20 @@ struct AmxResult {
   int64_t lower;  // elements from the first row to the 17th
 };
 
-ONRUSH_AMX void multiply_16_rows(AmxOperands at, int64_t k) {
+ONRUSH_AMX void multiply_16_rows(AmxOperands at, int64_t k, Prefetch prefetch) {
   for (int64_t p = 0; p < k; p += kTileK) {
     _tile_loadd(4, at.a, at.a_bytes);
     _tile_loadd(6, at.b, at.kBBytes);
     _tile_loadd(7, at.b + kPairRow / 2, at.kBBytes);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
+    prefetch.step();
     at.a += kTileK;
     at.b += kTileK * kCols;
   }
 }
 
-ONRUSH_AMX void multiply_32_rows(AmxOperands at, int64_t a_lower, int64_t k) {
+ONRUSH_AMX void multiply_32_rows(AmxOperands at, int64_t a_lower, int64_t k, Prefetch prefetch) {
   for (int64_t p = 0; p < k; p += kTileK) {
     _tile_loadd(6, at.b, at.kBBytes);
     _tile_loadd(4, at.a, at.a_bytes);
@@ -132,6 +133,7 @@ ONRUSH_AMX void multiply_32_rows(AmxOperands at, int64_t a_lower, int64_t k) {
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+    prefetch.step();
     at.a += kTileK;
     at.b += kTileK * kCols;
   }
@@ -197,8 +199,9 @@ ONRUSH_AMX void amx_run(const GemmTile& tile) {
   const AmxOperands operands{static_cast<const uint16_t*>(tile.a),
                              static_cast<const uint16_t*>(tile.b),
                              static_cast<size_t>(tile.a_stride) * sizeof(uint16_t)};
-  if (both) multiply_32_rows(operands, kTileRows * tile.a_stride, tile.k);
-  else multiply_16_rows(operands, tile.k);
+  const Prefetch prefetch(tile, tile.k / kTileK);
+  if (both) multiply_32_rows(operands, kTileRows * tile.a_stride, tile.k, prefetch);
+  else multiply_16_rows(operands, tile.k, prefetch);
 
   amx_store_c(result, both);
   if (!direct) finish(tile, product, kCols);

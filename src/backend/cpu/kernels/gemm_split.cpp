@@ -122,23 +122,6 @@ ONRUSH_VECTORS bool split_b(void* split_v, const float* panel, int64_t k) {
 
 // ---- multiplication. C takes the registers 0 to 3, A 4 and 5, B 6 and 7.
 
-// Spreads what tile.next asks for over the steps of k.
-class Prefetch {
- public:
-  Prefetch(const GemmTile& tile, int64_t steps)
-      : at_(static_cast<const char*>(tile.next)),
-        end_(at_ + tile.next_bytes),
-        step_((tile.next_bytes / steps + 127) / 64 * 64) {}
-  void step() {
-    const char* until = at_ + step_ < end_ ? at_ + step_ : end_;
-    for (; at_ < until; at_ += 64) _mm_prefetch(at_, _MM_HINT_T1);
-  }
-
- private:
-  const char *at_, *end_;
-  int64_t step_;
-};
-
 // Each element of C is summed in the same order whether both registers of columns are there or one:
 // equal columns of B give equal results.
 template <bool kBothColumns>
