@@ -153,7 +153,9 @@ std::vector<std::pair<Shape, std::pair<Shape, std::vector<Attribute>>>> overlapp
           {{1, 32, 64, 64}, {{32, 32, 3, 3}, {pads({1, 1, 1, 1})}}},
           {{1, 32, 30, 70}, {{33, 32, 3, 3}, {pads({1, 1, 1, 1}), strides({2, 2})}}},
           {{1, 32, 30, 70}, {{5, 32, 5, 3}, {pads({2, 0, 1, 3}), strides({1, 2})}}},
-          {{1, 64, 24, 24}, {{16, 64, 3, 3}, {pads({2, 3, 2, 3}), dilations({2, 3})}}}};
+          {{1, 64, 24, 24}, {{16, 64, 3, 3}, {pads({2, 3, 2, 3}), dilations({2, 3})}}},
+          {{1, 3, 34, 63}, {{33, 3, 7, 7}, {pads({3, 3, 3, 3}), strides({2, 2})}}},
+          {{1, 8, 20, 33}, {{70, 8, 5, 3}, {pads({2, 1, 2, 1}), dilations({2, 1})}}}};
 }
 
 // Windows that overlap, which are read from the image itself.
@@ -245,6 +247,23 @@ TEST(Contractions, WindowsOfFewProducts) {
   compare_conv({2, 3, 10, 9}, {70, 3, 3, 3}, {pads({1, 1, 1, 1})});
   compare_conv({1, 6, 3, 50}, {40, 3, 3, 5}, {pads({0, 4, 2, 0}), attribute("group", int64_t{2})});
   compare_conv({1, 10, 64}, {33, 10, 7}, {pads({6, 0}), strides({3})});
+}
+
+// Where steps of k reach beyond a row of the window, what they read there must not count.
+TEST(Contractions, FewChannelsOfInfinityInBf16) {
+  Node op = node("Conv", {"a", "b"}, {"y"}, {attribute("pads", std::vector<int64_t>(4, 3))});
+  Tensor image = random({1, 3, 20, 32}, 3);
+  image.as<float>()[333] = kInfinity;
+  const Tensor weights = random({16, 3, 7, 7}, 4);
+  std::vector<float> actual;
+  try {
+    actual = run("cpu", {op}, image, weights, Precision::bf16);
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  const std::vector<float> expected = run("reference", {op}, image, weights);
+  for (size_t i = 0; i < actual.size(); ++i)
+    ASSERT_EQ(std::isfinite(actual[i]), std::isfinite(expected[i])) << "element " << i;
 }
 
 TEST(Contractions, OverlappingWindowsOfInfinity) {

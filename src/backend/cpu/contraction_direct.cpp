@@ -47,11 +47,17 @@ std::optional<ContractionKernel::Impl::Direct> ContractionKernel::Impl::image() 
   if (!copies || load->bounds.size() != 2 || batch != 1) return std::nullopt;
   const std::vector<int>&m_axes = lhs.axes[kM], &k_axes = lhs.axes[kK];
   if (m_axes.size() != 2 || k_axes.size() != 3) return std::nullopt;
-  if (load->address.stride[static_cast<size_t>(k_axes[2])] != 1) return std::nullopt;
   const auto rows = image_axis(load->bounds[0], m_axes[0], k_axes[0]);
-  const auto columns = image_axis(load->bounds[1], m_axes[1], k_axes[1]);
+  auto columns = image_axis(load->bounds[1], m_axes[1], k_axes[1]);
+  // Channels are innermost, or the window's columns are.
+  const int channels = columns ? k_axes[2] : k_axes[1];
+  if (!columns) columns = image_axis(load->bounds[1], m_axes[1], k_axes[2]);
   if (!rows || !columns) return std::nullopt;
-  Direct d{.rows = *rows, .columns = *columns, .channels = lhs.inner_extent(kK)};
+  Direct d{.rows = *rows,
+           .columns = *columns,
+           .channels = lhs.kernel.axes().extent[static_cast<size_t>(channels)],
+           .channel_pitch = load->address.stride[static_cast<size_t>(channels)],
+           .channels_last = channels == k_axes[2]};
   d.origin = load->address.offset + rows->padding * rows->pitch + columns->padding * columns->pitch;
   return d;
 }
@@ -85,33 +91,76 @@ bool ContractionKernel::Impl::plan_tiles(Direct& d) const {
   return true;
 }
 
+// How pixels and taps lie: in whole steps of k for each pixel, or for each row of the window if
+// that adds less. False if both add too much.
+bool ContractionKernel::Impl::plan_pixels(Direct& d) const {
+  const auto padded = [](int64_t length) { return SplitGemm::steps(length) * SplitGemm::kStep; };
+  const int64_t row = d.columns.window * d.channels;
+  const bool pixels = d.channels_last && d.channel_pitch == 1 &&
+                      padded(d.channels) * kMostPadding <= d.channels * (kMostPadding + 2) &&
+                      (split || d.channels % 2 == 0);  // pairs lie together in a panel
+  const bool rows = !split && !sums_are_short() && d.columns.dilation == 1 &&
+                    (d.channel_pitch == 1 || d.columns.pitch == 1);
+  // What is read of a row begins anywhere in a cache line, so it is two of them.
+  d.by_row = rows && (!pixels || 2 * padded(row) <= padded(d.channels) * d.columns.window);
+  if (!pixels && !d.by_row) return false;
+  d.tap_length = d.by_row ? row : d.channels;
+  const int64_t steps = SplitGemm::steps(d.tap_length), columns = d.by_row ? 1 : d.columns.window;
+  const int64_t step_bytes = (split ? 3 : 1) * SplitGemm::kStep * 2;
+  d.pixel_bytes = d.by_row ? d.channels * 2 : steps * step_bytes;
+  d.tap_bytes = steps * step_bytes * SplitGemm::kCols;
+  d.panels_ready = !split && d.channels_last && d.tap_length % SplitGemm::kStep == 0;
+  for (int64_t y = 0; y < d.rows.window; ++y)
+    for (int64_t x = 0; x < columns; ++x)
+      for (int64_t s = 0; s < steps; ++s)
+        d.offsets.push_back((y * d.rows.dilation * d.columns.padded + x * d.columns.dilation) *
+                                d.pixel_bytes +
+                            s * step_bytes);
+  return d.rows.padded * d.columns.padded * d.pixel_bytes <= kImageBytes;
+}
+
 void ContractionKernel::Impl::plan_direct() {
   std::optional<Direct> d = split || gemm.multiply_pixels ? image() : std::nullopt;
-  if (!d) return;
   // Worth it where a pixel is in several windows and little is added to what there is.
-  const int64_t steps = SplitGemm::steps(d->channels);
-  if (d->rows.window * d->columns.window < 2 * d->rows.step * d->columns.step) return;
-  if (steps * SplitGemm::kStep * kMostPadding > d->channels * (kMostPadding + 2)) return;
-  const int64_t part = split ? 3 : 1;  // bf16 for an element
-  const int64_t step_bytes = part * SplitGemm::kStep * 2;
-  d->pixel_bytes = steps * step_bytes;
-  d->tap_bytes = d->pixel_bytes * SplitGemm::kCols;
-  d->panels_ready = !split && d->channels % SplitGemm::kStep == 0;
-  if (!split && d->channels % 2 != 0) return;  // pairs of channels lie together in a panel
-  if (d->rows.padded * d->columns.padded * d->pixel_bytes > kImageBytes || !plan_tiles(*d)) return;
-  for (int64_t y = 0; y < d->rows.window; ++y)
-    for (int64_t x = 0; x < d->columns.window; ++x)
-      for (int64_t s = 0; s < steps; ++s)
-        d->offsets.push_back((y * d->rows.dilation * d->columns.padded + x * d->columns.dilation) *
-                                 d->pixel_bytes +
-                             s * step_bytes);
-  direct = std::move(d);
+  if (!d || d->rows.window * d->columns.window < 2 * d->rows.step * d->columns.step) return;
+  if (plan_pixels(*d) && plan_tiles(*d)) direct = std::move(d);
+}
+
+// Pixels of few channels, side by side; false if an element is infinite or NaN.
+bool ContractionKernel::Impl::write_joined_pixels(char* out, const void* pixels) const {
+  const Direct& d = *direct;
+  const int64_t count = d.columns.size, channels = d.channels;
+  const DType dtype = lhs.kernel.pure_load()->dtype;
+  auto* elements = reinterpret_cast<uint16_t*>(out);
+  const auto write = [&](uint16_t* to, const void* from, int64_t n) {
+    if (dtype == DType::bf16) std::memcpy(to, from, static_cast<size_t>(n) * 2);
+    else gemm.round_a(to, static_cast<const float*>(from), n);
+  };
+  if (d.channel_pitch != 1) {
+    auto* line = static_cast<uint16_t*>(
+        thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(count) * 2));
+    for (int64_t c = 0; c < channels; ++c) {
+      write(line, advance(pixels, dtype, c * d.channel_pitch), count);
+      for (int64_t i = 0; i < count; ++i) elements[i * channels + c] = line[i];
+    }
+  } else if (d.columns.pitch == channels) {
+    write(elements, pixels, count * channels);
+  } else {
+    for (int64_t i = 0; i < count; ++i)
+      write(elements + i * channels, advance(pixels, dtype, i * d.columns.pitch), channels);
+  }
+  constexpr uint16_t kExponent = 0x7f80;
+  uint16_t special = 0;
+  for (int64_t i = 0; i < count * channels; ++i)
+    special |= static_cast<uint16_t>((elements[i] & kExponent) == kExponent);
+  return special == 0;
 }
 
 // A row of the image; false if some pixel cannot be split.
 bool ContractionKernel::Impl::write_pixels(char* out, const void* pixels) const {
   const Direct& d = *direct;
   const int64_t count = d.columns.size, channels = d.channels;
+  if (d.by_row) return write_joined_pixels(out, pixels);
   if (split)
     return split->split_pixels(out, d.pixel_bytes, static_cast<const float*>(pixels),
                                d.columns.pitch, count, channels);
@@ -125,8 +174,12 @@ bool ContractionKernel::Impl::write_pixels(char* out, const void* pixels) const 
     write(pixels, count * channels);
     return true;
   }
+  if (dtype == DType::bf16) {
+    pad_rows(out, d.pixel_bytes, pixels, d.columns.pitch * 2, count, static_cast<size_t>(bytes));
+    return true;
+  }
   for (int64_t i = 0; i < count; ++i, out += d.pixel_bytes) {
-    write(advance(pixels, dtype, i * d.columns.pitch), channels);
+    gemm.round_a(out, static_cast<const float*>(pixels) + i * d.columns.pitch, channels);
     std::memset(out + bytes, 0, static_cast<size_t>(d.pixel_bytes - bytes));
   }
   return true;
@@ -160,6 +213,22 @@ bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buf
   return all_split;
 }
 
+// A row of the window, of a panel in bf16, from position `first` of k on: the channels of its
+// columns side by side. Pairs of k lie together.
+void ContractionKernel::Impl::write_row_of_taps(uint16_t* out, const uint16_t* panel,
+                                                int64_t first) const {
+  const Direct& d = *direct;
+  std::memset(out, 0, static_cast<size_t>(d.tap_bytes));
+  const auto at = [&](int64_t p) { return p / 2 * gemm.cols * 2 + p % 2; };
+  for (int64_t x = 0; x < d.columns.window; ++x)
+    for (int64_t c = 0; c < d.channels; ++c) {
+      const int64_t p = d.channels_last ? x * d.channels + c : c * d.columns.window + x;
+      uint16_t* to = out + at(x * d.channels + c);
+      const uint16_t* from = panel + at(first + p);
+      for (int64_t j = 0; j < gemm.cols; ++j) to[2 * j] = from[2 * j];
+    }
+}
+
 // A panel, every tap's channels padded by themselves as those of the image are; false if it cannot
 // be split.
 bool ContractionKernel::Impl::write_taps(char* out, const char* packed, int64_t panel) const {
@@ -167,11 +236,15 @@ bool ContractionKernel::Impl::write_taps(char* out, const char* packed, int64_t 
   const char* b = packed + panel * panel_bytes();
   bool splits = true;
   for (int64_t tap = 0; tap < d.taps(); ++tap, out += d.tap_bytes) {
-    const char* from = b + gemm.panel_offset(tap * d.channels) * bits(gemm.operand) / 8;
+    const int64_t first = tap * d.tap_length;
+    const char* from = b + gemm.panel_offset(first) * bits(gemm.operand) / 8;
     if (split) {
       splits &= split->split_b(out, reinterpret_cast<const float*>(from), d.channels);
+    } else if (!d.channels_last || d.tap_length % 2 != 0) {
+      write_row_of_taps(reinterpret_cast<uint16_t*>(out), reinterpret_cast<const uint16_t*>(b),
+                        first);
     } else {
-      const auto bytes = static_cast<size_t>(d.channels * gemm.cols * 2);
+      const auto bytes = static_cast<size_t>(d.tap_length * gemm.cols * 2);
       std::memcpy(out, from, bytes);
       std::memset(out + bytes, 0, static_cast<size_t>(d.tap_bytes) - bytes);
     }
@@ -226,10 +299,13 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
 bool ContractionKernel::Impl::run_direct(ThreadPool& pool, void* const* lhs_buffers,
                                          const char* packed, void* const* epilogue_buffers) const {
   const Direct& d = *direct;
-  // Tiles read beyond the image where they end beyond the last row of results.
-  const int64_t pixels = d.rows.padded * d.columns.padded + SplitGemm::kTileRows * d.columns.step;
+  // Tiles read beyond the image where they end beyond the last row of results, and where a tap
+  // does.
+  const int64_t image_bytes = d.rows.padded * d.columns.padded * d.pixel_bytes;
+  const int64_t beyond = SplitGemm::kTileRows * d.columns.step * d.pixel_bytes + d.tap_bytes;
   auto* image = static_cast<char*>(
-      thread_scratch(ScratchSlot::lhs_operand, static_cast<size_t>(pixels * d.pixel_bytes)));
+      thread_scratch(ScratchSlot::lhs_operand, static_cast<size_t>(image_bytes + beyond)));
+  std::memset(image + image_bytes, 0, static_cast<size_t>(beyond));
   if (!write_image(pool, lhs_buffers, image)) return false;
   const auto run = [&](const char* b, int64_t panel, int64_t first, int64_t last) {
     std::optional<GemmScope> scope;

@@ -95,17 +95,21 @@ struct ContractionKernel::Impl {
 
   // A convolution that reads the image itself, split or rounded once: where windows overlap, no
   // window is copied. Every 16 pixels of results that lie at even distances in the image are rows
-  // of a tile.
+  // of a tile. A tap is a pixel of the window, or a whole row of it: of few channels, whose pixels
+  // are steps of k together, and what they read beyond the row meets zeros.
   struct Direct {
     struct Axis {
       int64_t size, padding, padded;  // of the image; zeros before it; with those before and after
-      int64_t pitch;                  // floats from one row, or pixel, to the next
+      int64_t pitch;                  // elements from one row, or pixel, to the next
       int64_t results, step;          // step: from one result's window to the next one's
       int64_t window, dilation;
     };
     Axis rows, columns;
-    int64_t channels;
-    int64_t origin;                // floats: of the image's first pixel
+    int64_t channels, channel_pitch;
+    bool channels_last;            // in the order of k; else columns are
+    int64_t origin;                // elements: of the image's first pixel
+    bool by_row = false;           // a tap is a row of the window
+    int64_t tap_length = 0;        // elements
     std::vector<int64_t> offsets;  // bytes, by step of k
     struct Segment {
       int row, rows;  // of the tile
@@ -118,10 +122,10 @@ struct ContractionKernel::Impl {
     };
     std::vector<Tile> tiles;
     int64_t taps() const {
-      return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(channels);
+      return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(tap_length);
     }
-    // As the matrix kernel reads them: of so many channels of a pixel; of a tap in a panel; whether
-    // the packed panels are so already.
+    // As the matrix kernel reads them: a pixel; a tap in a panel; whether the packed panels are so
+    // already.
     int64_t pixel_bytes, tap_bytes;
     bool panels_ready;
     int64_t panel_bytes() const { return taps() * tap_bytes; }
@@ -253,14 +257,18 @@ struct ContractionKernel::Impl {
   std::optional<Direct::Axis> image_axis(const ConcreteBound& bound, int m_axis, int k_axis) const;
   std::optional<Direct> image() const;
   bool plan_tiles(Direct& d) const;
+  bool plan_pixels(Direct& d) const;
   void plan_direct();
   bool write_pixels(char* out, const void* pixels) const;
+  bool write_joined_pixels(char* out, const void* pixels) const;
   bool write_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
+  void write_row_of_taps(uint16_t* out, const uint16_t* panel, int64_t first) const;
   bool write_taps(char* out, const char* packed, int64_t panel) const;
   void run_direct_panel(const char* image, const char* b, int64_t panel, int64_t tile_first,
                         int64_t tile_last, void* const* epilogue_buffers) const;
   bool run_direct(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                   void* const* epilogue_buffers) const;
+  bool sums_are_short() const { return k <= 2 * SplitGemm::kStep; }
   void plan_windows();
   bool windows_inside(const RowsInSource& rows) const;
   void run_windows(ThreadPool& pool, void* const* lhs_buffers, const char* packed,

@@ -18,7 +18,7 @@ void ContractionKernel::Impl::plan_windows() {
     return;
   // Rounding a block costs more than it saves where sums are short.
   if (gemm.operand != DType::f32) {
-    if (k > 2 * SplitGemm::kStep) return;
+    if (!sums_are_short()) return;
     gemm = gemm_f32();
   }
   Windows w;

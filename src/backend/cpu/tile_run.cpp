@@ -576,17 +576,27 @@ void TileRun::combine_rows(const std::vector<int>& values) {
   while (taps.next())
     for_each_run(place_.rows, [&](const RowRun& run) {
       const int64_t first = evaluate(load.address, run), step = row_stride(load.address);
-      std::array<int64_t, kMaxAxes> bound;
-      for (size_t b = 0; b < load.bounds.size(); ++b)
+      std::array<int64_t, kMaxAxes> bound, last;
+      for (size_t b = 0; b < load.bounds.size(); ++b) {
         bound[b] = evaluate(load.bounds[b].index, run);
-      for (int64_t r = 0; r < run.rows; ++r) {
-        std::array<const void*, Taps::kMost> rows;
+        last[b] = bound[b] + (run.rows - 1) * row_stride(load.bounds[b].index);
+      }
+      std::array<const void*, Taps::kMost> rows;
+      // Rows all of whose taps are inside and that lie side by side are one.
+      bool whole = step == place_.cols;
+      for (size_t t = 0; t < taps.count() && whole; ++t) {
+        rows[t] = data + (first + taps.address(t)) * size;
+        whole = taps.is_inside(t, bound.data()) && taps.is_inside(t, last.data());
+      }
+      float* out = sums + run.row * place_.cols;
+      if (whole)
+        return kernel(out, rows.data(), taps.count(), static_cast<size_t>(run.rows * place_.cols));
+      for (int64_t r = 0; r < run.rows; ++r, out += place_.cols) {
         size_t count = 0;
         for (size_t t = 0; t < taps.count(); ++t)
           if (taps.is_inside(t, bound.data()))
             rows[count++] = data + (first + r * step + taps.address(t)) * size;
-        kernel(sums + (run.row + r) * place_.cols, rows.data(), count,
-               static_cast<size_t>(place_.cols));
+        kernel(out, rows.data(), count, static_cast<size_t>(place_.cols));
         for (size_t b = 0; b < load.bounds.size(); ++b)
           bound[b] += row_stride(load.bounds[b].index);
       }

@@ -29,6 +29,11 @@ StoreKernel store_kernel(DType dtype, bool saturate = true);
 void copy_rows(void* out, int64_t out_stride, const void* from, int64_t from_stride, int64_t rows,
                size_t row_bytes);
 
+// The same into rows side by side of `out_stride` bytes, more than `row_bytes`: zeros follow in
+// each.
+void pad_rows(void* out, int64_t out_stride, const void* from, int64_t from_stride, int64_t rows,
+              size_t row_bytes);
+
 // dst[c * dst_stride + r] = src[r * src_stride + c] for r < rows, c < cols. Strides count elements
 // of `element_bytes` (1, 2, 4 or 8; 2 and 4 go through registers in blocks).
 void transpose_copy(void* dst, int64_t dst_stride, const void* src, int64_t src_stride,
