@@ -34,7 +34,8 @@ class Placer {
         for (NodeId output : step->group->outputs) made_by_host_.insert(output.index);
   }
 
-  Placement run(std::span<const int64_t> workspace_bytes) {
+  Placement run(std::span<const int64_t> workspace_bytes,
+                std::span<const std::optional<NodeId>> in_place) {
     place_inputs();
     place_outputs();
     for (size_t s = 0; s < steps_.size(); ++s) {
@@ -52,6 +53,8 @@ class Placer {
     for (const GraphOutput& output : graph_.outputs)
       if (const auto life = life_of_.find(output.node.index); life != life_of_.end())
         lives_[life->second].last = static_cast<int>(steps_.size());
+    for (size_t s = 0; s < in_place.size(); ++s)
+      if (in_place[s]) join(*in_place[s], steps_[s]->group->outputs[0], static_cast<int>(s));
     out_.arena_bytes = pack(lives_);
     sum_lives();
     for (const auto& [node, life] : life_of_)
@@ -77,6 +80,17 @@ class Placer {
       if (place.kind == Place::Kind::none && !made_by_host_.contains(node.index))
         place = {Place::Kind::output, static_cast<int>(i)};
     }
+  }
+
+  // The result of step `at` takes the operand's memory, if nothing reads that any more.
+  void join(NodeId operand, NodeId result, int at) {
+    const auto from = life_of_.find(operand.index), to = life_of_.find(result.index);
+    if (from == life_of_.end() || to == life_of_.end()) return;
+    BufferLife &old = lives_[from->second], &next = lives_[to->second];
+    if (old.last != at || old.bytes != next.bytes) return;
+    old.last = next.last;
+    next = {0, at, at};
+    to->second = from->second;
   }
 
   void sum_lives() {
@@ -117,8 +131,9 @@ class Placer {
 
 Placement place(const Schedule& schedule, std::span<const Step* const> steps,
                 const SizeTable& sizes, std::span<const DType> storage, std::vector<Place> places,
-                std::span<const int64_t> workspace_bytes) {
-  return Placer(schedule, steps, sizes, storage, std::move(places)).run(workspace_bytes);
+                std::span<const int64_t> workspace_bytes,
+                std::span<const std::optional<NodeId>> in_place) {
+  return Placer(schedule, steps, sizes, storage, std::move(places)).run(workspace_bytes, in_place);
 }
 
 }  // namespace onrush

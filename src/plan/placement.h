@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -35,10 +36,12 @@ struct Placement {
 
 // `storage`: the dtype of each node in memory. `places` has the fixed ones filled in; inputs,
 // results of the steps and workspaces (bytes by step) are placed here. Values share memory where
-// their lives do not meet.
+// their lives do not meet. `in_place`: by step, the operand whose memory its result takes if that
+// is the last to read it; empty: of none.
 Placement place(const Schedule& schedule, std::span<const Step* const> steps,
                 const SizeTable& sizes, std::span<const DType> storage, std::vector<Place> places,
-                std::span<const int64_t> workspace_bytes);
+                std::span<const int64_t> workspace_bytes,
+                std::span<const std::optional<NodeId>> in_place = {});
 
 Shape concrete_shape(const Dims& dims, const SizeTable& sizes);
 // The sizes that the graph was lowered with.

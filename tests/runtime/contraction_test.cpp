@@ -185,8 +185,10 @@ TEST(Contractions, OverlappingWindowsInBf16) {
   }
 }
 
-// Several layers: with products of bf16, what lies between them in memory is bf16, too.
-void compare_layers_in_bf16(const Shape& image, const Shape& weights, int64_t group) {
+// Several layers, some of which write over what they read: with products of bf16, what lies between
+// them in memory is bf16, too. The tolerance is a part of the largest result.
+void compare_layers(const Shape& image, const Shape& weights, int64_t group, Precision precision,
+                    double tolerance) {
   SCOPED_TRACE(testing::Message() << testing::PrintToString(image) << " group " << group);
   const int64_t pad = weights[2] / 2;
   const auto conv = [&](const char* x, const char* y) {
@@ -215,7 +217,7 @@ void compare_layers_in_bf16(const Shape& image, const Shape& weights, int64_t gr
   for (float& x : b.as<float>()) x /= static_cast<float>(std::sqrt(terms));
   std::vector<float> actual;
   try {
-    actual = run("cpu", layers, a, b, Precision::bf16);
+    actual = run("cpu", layers, a, b, precision);
   } catch (const Error& error) {
     GTEST_SKIP() << error.what();
   }
@@ -224,19 +226,22 @@ void compare_layers_in_bf16(const Shape& image, const Shape& weights, int64_t gr
   float largest = 0;
   for (float x : expected) largest = std::max(largest, std::abs(x));
   for (size_t i = 0; i < actual.size(); ++i)
-    ASSERT_NEAR(actual[i], expected[i], 0.03 * double(largest)) << "element " << i;
+    ASSERT_NEAR(actual[i], expected[i], tolerance * double(largest)) << "element " << i;
 }
 
-TEST(Contractions, LayersInBf16) {
+void compare_layers(Precision precision, double tolerance) {
   for (int64_t channels : {16, 40, 64})
     for (const Shape& size : {Shape{1, 9, 9}, Shape{2, 7, 7}, Shape{1, 12, 11}, Shape{1, 3, 3}}) {
       const Shape image = {size[0], channels, size[1], size[2]};
-      compare_layers_in_bf16(image, {channels, channels, 1, 1}, 1);
-      compare_layers_in_bf16(image, {channels, channels, 3, 3}, 1);
-      compare_layers_in_bf16(image, {channels, 1, 3, 3}, channels);
-      compare_layers_in_bf16(image, {channels, channels / 2, 1, 1}, 2);
+      compare_layers(image, {channels, channels, 1, 1}, 1, precision, tolerance);
+      compare_layers(image, {channels, channels, 3, 3}, 1, precision, tolerance);
+      compare_layers(image, {channels, 1, 3, 3}, channels, precision, tolerance);
+      compare_layers(image, {channels, channels / 2, 1, 1}, 2, precision, tolerance);
     }
 }
+
+TEST(Contractions, Layers) { compare_layers(Precision::fp32, 1e-5); }
+TEST(Contractions, LayersInBf16) { compare_layers(Precision::bf16, 0.03); }
 
 // Read where they are, but for rows at the edge.
 TEST(Contractions, WindowsOfFewProducts) {

@@ -128,8 +128,11 @@ void CpuBinding::place_results(std::span<const Step* const> steps) {
   std::vector<int64_t> workspaces;
   for (const BoundStep& step : steps_)
     workspaces.push_back(step.contraction && !step.packed ? step.contraction->packed_bytes() : 0);
+  // Not where a step runs by itself, for a prepared value.
+  const std::span<const std::optional<NodeId>> in_place =
+      owner_ ? std::span(executable_.in_place()) : std::span<const std::optional<NodeId>>();
   Placement placement = place(executable_.schedule(), steps, sizes_, executable_.storage(),
-                              std::move(places_), workspaces);
+                              std::move(places_), workspaces, in_place);
   places_ = std::move(placement.places);
   arena_bytes_ = placement.arena_bytes;
   live_bytes_ = std::move(placement.live_bytes);

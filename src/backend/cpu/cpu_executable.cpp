@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/mapped_file.h"
 #include "base/pages.h"
+#include "plan/in_place.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 
@@ -62,6 +63,7 @@ void CpuExecutable::choose_storage() {
       for (Loops& kernel : *loops) store_as(kernel, storage_);
     if (auto* contraction = std::get_if<Contraction>(&step.kernel))
       store_as(*contraction, storage_);
+    in_place_.push_back(operand_in_place(step, storage_));
   }
 }
 

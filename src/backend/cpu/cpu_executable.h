@@ -38,6 +38,8 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const std::vector<Step>& steps() const { return steps_; }  // Time::run only
   // By node: its dtype in memory. With products of bf16 what follows them is bf16 there as well.
   const std::vector<DType>& storage() const { return storage_; }
+  // By step: the operand that it may write its result over; see plan/in_place.h.
+  const std::vector<std::optional<NodeId>>& in_place() const { return in_place_; }
   // By step: the packed right operand of a contraction, if it is known; else a null tensor.
   const std::vector<Tensor>& packed() const { return packed_; }
   CpuShared& shared() const { return *shared_; }
@@ -56,6 +58,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
   std::vector<DType> storage_;
+  std::vector<std::optional<NodeId>> in_place_;
   std::vector<Step> prepare_steps_;             // Time::prepare
   std::map<uint32_t, size_t> prepare_step_of_;  // by result
   std::vector<Tensor> prepared_;                // by node: constants, and what prepare groups gave
