@@ -29,13 +29,13 @@ ValueInfo info(std::string name, const Shape& shape) {
 }
 
 std::vector<float> run(const std::string& device, const std::vector<Node>& nodes, const Tensor& a,
-                       const Tensor& b, Precision precision = Precision::fp32) {
+                       const Tensor& b, Precision precision = Precision::fp32, int threads = 2) {
   Graph g = graph({}, nodes, {"y"});
   g.inputs = {info("a", a.shape()), info("b", b.shape())};
   const std::string bytes = encode(model(g));
   SessionOptions options;
   options.device = device;
-  options.threads = 2;
+  options.threads = threads;
   options.precision = precision;
   const auto outputs = Session::load(bytes_of(bytes), options).run({{"a", a}, {"b", b}});
   const auto y = outputs.at(0).tensor().as<float>();
@@ -43,8 +43,9 @@ std::vector<float> run(const std::string& device, const std::vector<Node>& nodes
 }
 
 // Within a few roundings of sums of `terms` products of numbers around 1; infinities are equal.
-void compare(const std::vector<Node>& nodes, const Tensor& a, const Tensor& b, int64_t terms) {
-  const std::vector<float> actual = run("cpu", nodes, a, b);
+void compare(const std::vector<Node>& nodes, const Tensor& a, const Tensor& b, int64_t terms,
+             int threads = 2) {
+  const std::vector<float> actual = run("cpu", nodes, a, b, Precision::fp32, threads);
   const std::vector<float> expected = run("reference", nodes, a, b);
   ASSERT_EQ(actual.size(), expected.size());
   const double tolerance = 1e-5 + 2e-7 * double(terms);
@@ -89,6 +90,17 @@ TEST(Contractions, LongSums) {
   compare_product(49, 2500, 100);
   compare_product(300, 1201, 33);
   compare_product(700, 700, 70);
+}
+
+// The last of many threads' blocks has fewer rows than the matrix units take, and rows so far apart
+// that they are copied first; those of the other blocks are read in place.
+TEST(Contractions, ShortLastBlock) {
+  const Node op = node("MatMul", {"a", "b"}, {"y"});
+  for (int threads : {2, 5, 16, 24, 32})
+    for (int64_t m : {49, 196, 200, 392}) {
+      SCOPED_TRACE(testing::Message() << m << " rows, " << threads << " threads");
+      compare({op}, random({m, 1024}, 1), random({1024, 256}, 2), 1024, threads);
+    }
 }
 
 TEST(Contractions, ExtremeOperands) {

@@ -331,8 +331,11 @@ void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffer
   if (batch * m * n == 0) return;
   const Partition p = partition(pool.threads());
   const int64_t blocks = batch * p.blocks;
+  // The last block may be too short for what the others do: to be split, or read in place.
+  const int64_t last_rows = m - (p.blocks - 1) * p.block_rows;
   const auto memory = [&](size_t count) {
-    const auto source = source_bytes(p.block_rows), operand = operand_bytes(p.block_rows);
+    const size_t source = std::max(source_bytes(p.block_rows), source_bytes(last_rows));
+    const size_t operand = std::max(operand_bytes(p.block_rows), operand_bytes(last_rows));
     return [source, operand,
             rows = static_cast<char*>(thread_scratch(ScratchSlot::lhs_block, source * count)),
             parts = static_cast<char*>(thread_scratch(ScratchSlot::lhs_operand, operand * count))](
