@@ -1,5 +1,6 @@
 """Run with PYTHONPATH=<build>/python, beside an installed onnxruntime."""
 
+import os
 import signal
 
 import pytest
@@ -8,7 +9,10 @@ import onrush
 
 
 def pytest_configure():
-    """A process started in the background ignores SIGINT, and so would all that tests start."""
+    """What processes that tests start inherit: the same path, whatever their working folder, and
+    SIGINT, which a process started in the background ignores."""
+    if path := os.environ.get("PYTHONPATH"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

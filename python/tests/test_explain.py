@@ -1,4 +1,4 @@
-"""The page of `onrush explain`, in a browser."""
+"""`onrush explain`: its page in a browser, and why a peer is slower, or faster."""
 
 import json
 import re
@@ -68,10 +68,10 @@ def test_page_in_a_browser(page, dark):
 # --- planted reasons why onnxruntime is slower, or faster
 
 
-def explained(folder, graph, *arguments, initializers=()):
-    """What is said of a graph in comparison with onnxruntime."""
+def explained(folder, graph, *arguments, initializers=(), peer="onnxruntime"):
+    """What is said of a graph in comparison with a peer."""
     onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch" if peer == "pytorch" else peer, reason=f"{peer} is not installed")
     graph.initializer.extend(initializers)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)])
     model.ir_version = 10
@@ -79,9 +79,9 @@ def explained(folder, graph, *arguments, initializers=()):
     done = subprocess.run(
         [sys.executable, "-m", "onrush", "explain", folder / "model.onnx", "--no-options",
          "--threads", "1", "--runs", "20", "--cache-folder", folder / "cache",
-         "--why-slower-than", "onnxruntime", "--python", sys.executable,
+         "--why-slower-than", peer, "--python", sys.executable,
          "--json", folder / "explained.json", *arguments],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=300, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "explained.json").read_text()), done.stdout
@@ -164,3 +164,68 @@ def test_a_missing_peer_costs_the_comparison_only(tmp_path):
     assert done.returncode == 0
     assert "No comparison: onnxruntime" in done.stdout and "/nowhere/python" in done.stdout
     assert "kernels" in done.stdout
+
+
+# --- PyTorch, whose profiler names no nodes
+
+TORCH_MODULE = """
+import torch
+
+class Module(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones({weights}))
+
+    def forward(self, x):
+        {code}
+"""
+
+
+def beside_torch(folder, graph, code, weights):
+    """What is said of a graph and a module that computes the same with weights of the same size."""
+    (folder / "torch_module.py").write_text(
+        TORCH_MODULE.format(weights=list(weights), code="\n        ".join(code))
+    )
+    return explained(
+        folder, graph, "--torch", "torch_module:Module", initializers=[floats(*weights)],
+        peer="pytorch",
+    )  # fmt: skip
+
+
+def test_lines_up_with_torch_by_product(tmp_path):
+    """Each product of either is set against the same one of the other, with what follows it."""
+    operators = [("MatMul", ["w"], {}), ("Softmax", [], {}), ("MatMul", ["w"], {}), ("Abs", [], {})]
+    code = ["x = torch.softmax(x @ self.w, -1)", "return torch.abs(x @ self.w)"]
+    found, text = beside_torch(tmp_path, graph_of(chain(operators), [300, 400]), code, (400, 400))
+    why = found["why"]
+    assert why["peer"] == "pytorch" and why["peer_us"] > 0, text
+    of_node = {node: region for region in why["regions"] for node in region["nodes"]}
+    assert set(of_node) == {"n0", "n1", "n2", "n3"}, text
+    assert of_node["n0"] is of_node["n1"] and of_node["n2"] is of_node["n3"], text
+    first, second = ([k["op"] for k in of_node[node]["kernels"]] for node in ("n0", "n2"))
+    assert first[0] == second[0] == "aten::matmul", text
+    assert "aten::softmax" in first and "aten::abs" in second, text
+    assert of_node["n0"]["steps"] and of_node["n2"]["steps"]
+    parts = sum(c["peer_us"] - c["own_us"] for c in why["causes"])
+    assert parts == pytest.approx(why["peer_us"] - why["own_us"], abs=0.01)
+
+
+def test_fusion_is_the_cause_with_torch(tmp_path):
+    """Eager PyTorch runs a kernel each."""
+    operators = [("MatMul", ["w"], {})]
+    operators += [("Sin", [], {}), ("Abs", [], {}), ("Sqrt", [], {}), ("Neg", [], {})] * 10
+    code = ["x = x @ self.w", "for _ in range(10):", "    x = -torch.sqrt(torch.abs(torch.sin(x)))"]
+    code.append("return x")
+    graph = graph_of(chain(operators), [500, 400])
+    found, text = beside_torch(tmp_path, graph, code, (400, 400))
+    assert found["why"]["verdict"] == "faster"
+    cause = found["why"]["causes"][0]
+    assert cause["cause"] == "fusion", text
+    assert "runs 40 kernels" in cause["words"], text
+
+
+def test_torch_with_other_products(tmp_path):
+    """A module that multiplies less often than the model is compared as a whole."""
+    graph = graph_of(chain([("MatMul", ["w"], {})] * 3), [300, 400])
+    found, text = beside_torch(tmp_path, graph, ["return x @ self.w"], (400, 400))
+    assert len(found["why"]["regions"]) == 1, text
