@@ -137,7 +137,8 @@ def test_fusion_is_the_cause(tmp_path):
 
 def test_layout_is_the_cause(tmp_path):
     # onnxruntime convolves in a blocked layout, and negates in the plain one.
-    graph = graph_of(chain([("Conv", ["w"], {"group": 32}), ("Neg", [], {})] * 6), [1, 32, 160, 160])
+    operators = [("Conv", ["w"], {"group": 32}), ("Neg", [], {})] * 6
+    graph = graph_of(chain(operators), [1, 32, 160, 160])
     found, text = explained(tmp_path, graph, initializers=[floats(32, 1, 1, 1)])
     gains = {c["cause"]: c["peer_us"] - c["own_us"] for c in found["why"]["causes"]}
     gains.pop("starting kernels", None)  # depends on what else the machine does
@@ -152,8 +153,8 @@ def test_nan_is_named_first(tmp_path):
 
 
 def test_a_missing_peer_costs_the_comparison_only(tmp_path):
-    found, text = explained(tmp_path, graph_of(chain([("Abs", [], {})]), [1, 64]),
-                            "--python", "/nowhere/python")  # fmt: skip
+    graph = graph_of(chain([("Abs", [], {})]), [1, 64])
+    found, _ = explained(tmp_path, graph, "--python", "/nowhere/python")
     assert "why" in found  # the first interpreter given has it
     done = subprocess.run(
         [sys.executable, "-m", "onrush", "explain", tmp_path / "model.onnx", "--no-options",
