@@ -203,6 +203,17 @@ def update(data):
     return call
 
 
+def broken(harm):
+    """Loads a model after ``harm``."""
+
+    def call(o):
+        model = onnx.load_from_string(models.ADD)
+        harm(model)
+        return o.session(model.SerializeToString())
+
+    return call
+
+
 def string_identity(array):
     return lambda o: o.run(models.identity(models.STRING, None), {"x": array})
 
@@ -339,6 +350,18 @@ CASES = {
         )
     ),
     "load: options": lambda o: o.session(models.ADD, 3),
+    "load: folder": lambda o: o.session("/tmp"),
+    "load: no bytes": lambda o: o.session(b""),
+    "load: no graph": lambda o: o.session(b"xx"),
+    "load: cut off": lambda o: o.session(models.ADD[:-5]),
+    "load: no operator sets": broken(lambda m: m.ClearField("opset_import")),
+    "load: operators of the future": broken(lambda m: setattr(m.opset_import[0], "version", 99)),
+    "load: no IR version": broken(lambda m: m.ClearField("ir_version")),
+    "load: IR of the future": broken(lambda m: setattr(m, "ir_version", 99)),
+    "load: unknown domain": broken(lambda m: setattr(m.graph.node[0], "domain", "my.ops")),
+    "load: dangling input": broken(lambda m: m.graph.node[0].input.__setitem__(0, "nowhere")),
+    "load: output twice": broken(lambda m: m.graph.node.append(m.graph.node[0])),
+    "load: input twice": broken(lambda m: m.graph.input.append(m.graph.input[0])),
     # --- session options
     "option: threads": set_option("intra_op_num_threads", 2),
     "option: threads is str": set_option("intra_op_num_threads", "2"),

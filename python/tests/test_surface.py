@@ -141,6 +141,14 @@ def test_attribute(path, status, reason):
     check_same(ours, theirs)
 
 
+def test_onrush_itself_has_it():
+    """So that ``import onrush as ort`` does for a program."""
+    of_the_package = {"__version__", "cuda_version", "package_name", "version"}
+    names = {path for path, status, _ in rows() if "." not in path and status == "same"}
+    for name in names - of_the_package - {"onnxruntime_validation"}:
+        assert getattr(onrush, name) is getattr(onrush.ort, name), name
+
+
 def main():
     listed = {path for path, _, _ in rows()}
     for path in real_paths():

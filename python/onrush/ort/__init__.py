@@ -107,6 +107,7 @@ __all__ = [
     "SessionIOBinding",
     "SessionOptions",
     "SparseTensor",
+    "capi",
     "copy_tensors",
     "create_and_register_allocator",
     "create_and_register_allocator_v2",

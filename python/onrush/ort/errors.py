@@ -86,12 +86,29 @@ _BY_CODE = {
 }
 
 
+# Where onnxruntime tells broken models apart more finely than error codes do.
+_BY_WORDS_AT_LOAD = {
+    "protobuf": InvalidProtobuf,
+    "is no regular file": InvalidProtobuf,
+    "the file is empty": InvalidArgument,
+    "the file holds no graph": InvalidArgument,
+    "is produced by no node": InvalidArgument,
+    "has a name that is taken": Fail,
+    "imports no operator set": Fail,
+    "states no IR version": Fail,
+    "is newer than": Fail,
+}
+
+
 def load_error(error: Error) -> OrtError:
     """What onnxruntime would raise where a model cannot be loaded."""
+    text = str(error)
+    for words, kind in _BY_WORDS_AT_LOAD.items():
+        if words in text:
+            return kind.of(text)
     if error.code == "invalid model":
-        damaged = "protobuf" in str(error)
-        return (InvalidProtobuf if damaged else InvalidGraph).of(str(error))
-    return _BY_CODE.get(error.code, Fail).of(str(error))
+        return InvalidGraph.of(text)
+    return _BY_CODE.get(error.code, Fail).of(text)
 
 
 def run_error(error: Error) -> OrtError:
