@@ -205,6 +205,21 @@ def test_dlpack_of_other_devices():
         session(x=OnDevice(x, 8))
 
 
+def test_jax():
+    """Arrays of jax go in, and results become arrays of jax, without a copy."""
+    jnp = pytest.importorskip("jax.numpy", reason="jax is not installed")
+    x, y = jnp.arange(6, dtype=jnp.float32).reshape(2, 3), jnp.ones(3, jnp.float32)
+    value = onrush.OrtValue.from_dlpack(x)
+    assert value.data_ptr() == x.unsafe_buffer_pointer()
+    (z,) = onrush.Session(models.ADD)(x, y)
+    assert isinstance(z, np.ndarray)
+    np.testing.assert_array_equal(z, x + 1)
+    back = jnp.from_dlpack(onrush.OrtValue.ortvalue_from_numpy(z))
+    np.testing.assert_array_equal(back, z)
+    (h,) = onrush.Session(models.identity(TensorProto.BFLOAT16, [3]))(y.astype(jnp.bfloat16))
+    np.testing.assert_array_equal(h, y.astype(jnp.bfloat16))
+
+
 def test_inputs_are_not_copied():
     """A large input adds nothing to the memory in use, an input is not written to."""
     x = np.ones(1 << 20, np.float32)
