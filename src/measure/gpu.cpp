@@ -3,14 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <dlfcn.h>
 #include <fmt/format.h>
 
+#include "backend/cuda/shared_library.h"
 #include "measure/report.h"
 #include "measure/statistics.h"
 
 namespace onrush::measure {
 namespace {
+
+constexpr int kVersions[] = {1};
+constexpr cuda::LibraryName kNvml = {"NVML", "libnvidia-ml.so", kVersions, "ONRUSH_NVML"};
 
 // Of nvml.h, which is not needed to build.
 using Status = int;  // 0: success
@@ -49,26 +52,25 @@ struct Gpu::Library {
   Status (*temperature)(void* device, int sensor, unsigned* celsius);
   Status (*reasons)(void* device, unsigned long long* bits);
 
+  // Null if this machine has none.
   static std::shared_ptr<const Library> open() {
-    void* file = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!file) return nullptr;
-    Library library = {};
-    bool complete = true;
-    const auto bind = [&](auto& function, const char* symbol) {
-      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(file, symbol));
-      complete = complete && function;
+    const auto library = std::make_shared<Library>();
+    const auto rejected = [&](const cuda::SharedLibrary& file) -> std::string {
+      cuda::SymbolBinder bind(file);
+      bind(library->init, "nvmlInit_v2");
+      bind(library->handle, "nvmlDeviceGetHandleByPciBusId_v2");
+      bind(library->name, "nvmlDeviceGetName");
+      bind(library->memory, "nvmlDeviceGetMemoryInfo");
+      bind(library->clock, "nvmlDeviceGetClockInfo");
+      bind(library->top_clock, "nvmlDeviceGetMaxClockInfo");
+      bind(library->power, "nvmlDeviceGetPowerUsage");
+      bind(library->temperature, "nvmlDeviceGetTemperature");
+      bind(library->reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");
+      if (bind.missing()) return fmt::format("too old: it lacks {}", bind.missing());
+      return library->init() == 0 ? "" : "it finds no driver";
     };
-    bind(library.init, "nvmlInit_v2");
-    bind(library.handle, "nvmlDeviceGetHandleByPciBusId_v2");
-    bind(library.name, "nvmlDeviceGetName");
-    bind(library.memory, "nvmlDeviceGetMemoryInfo");
-    bind(library.clock, "nvmlDeviceGetClockInfo");
-    bind(library.top_clock, "nvmlDeviceGetMaxClockInfo");
-    bind(library.power, "nvmlDeviceGetPowerUsage");
-    bind(library.temperature, "nvmlDeviceGetTemperature");
-    bind(library.reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");
-    if (!complete || library.init() != 0) return nullptr;
-    return std::make_shared<Library>(library);
+    const cuda::Search found = cuda::search(kNvml, cuda::process_environment, rejected);
+    return found.library ? library : nullptr;
   }
 };
 

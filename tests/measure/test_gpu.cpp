@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <gtest/gtest.h>
 
 #include "measure/gpu.h"
@@ -29,6 +30,30 @@ TEST(Gpu, idle_samples_do_not_count) {
   auto all = samples({1980, 1980});
   all.push_back({.sm_mhz = 345, .throttle_reasons = 0x1});
   EXPECT_EQ(remarks(all).size(), 1u);
+}
+
+// The library that is opened in this process; fake_nvml.cpp has one GPU.
+const int set = setenv("ONRUSH_NVML", FAKE_NVML, 1);
+
+TEST(Gpu, is_read_through_nvml) {
+  ASSERT_EQ(set, 0);
+  const std::optional<Gpu> gpu = Gpu::open("0000:17:00.0");
+  ASSERT_TRUE(gpu);
+  EXPECT_EQ(gpu->name(), "Fake");
+  EXPECT_EQ(gpu->used_bytes(), 30u);
+  EXPECT_EQ(gpu->top_sm_mhz(), 1980);
+  const GpuSample sample = gpu->sample();
+  EXPECT_EQ(sample.sm_mhz, 1500);
+  EXPECT_EQ(sample.memory_mhz, 2600);
+  EXPECT_EQ(sample.watts, 321);
+  EXPECT_EQ(sample.celsius, 0);  // which it does not tell
+  EXPECT_EQ(throttle_text(sample.throttle_reasons), "the power limit");
+}
+
+TEST(Gpu, is_watched) {
+  const GpuWatch watch(*Gpu::open("0000:17:00.0"));
+  while (watch.samples().empty()) std::this_thread::yield();
+  EXPECT_EQ(watch.samples()[0].watts, 321);
 }
 
 TEST(Gpu, one_that_is_not_there) { EXPECT_FALSE(Gpu::open("ffff:ff:1f.0")); }
