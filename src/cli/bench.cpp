@@ -45,21 +45,38 @@ std::vector<InputTexts> shape_sets(const InputTexts& texts) {
   return result;
 }
 
-// Sets the first axis of all inputs that leave it open.
+// "x=1x3x224x224" with another first size.
+std::string with_first_size(const std::string& shape, int64_t size) {
+  const size_t begin = shape.find('=') + 1, end = std::min(shape.find('x', begin), shape.size());
+  return shape.substr(0, begin) + std::to_string(size) + shape.substr(end);
+}
+
+// Sets the first axis of all inputs, which the model leaves open: in the shape that is given for an
+// input, else by the axis's name.
 InputTexts with_batch(InputTexts texts, const MeasuredModel& model, int64_t batch) {
+  const auto reject = [&](const std::string& why) {
+    fail(ErrorCode::invalid_argument, "--batch {}: {}", batch, why);
+  };
+  const InputChoices choices = parse(texts);
   std::vector<std::string> dims;
   for (const Argument& input : model.inputs) {
-    if (!input.shape || input.shape->empty()) continue;
-    const ArgumentDim& dim = input.shape->front();
+    if (input.shape && input.shape->empty()) continue;
+    const ArgumentDim dim = input.shape ? input.shape->front() : ArgumentDim{};
     if (dim.value)
-      fail(ErrorCode::invalid_argument, "--batch {}: the model fixes the first axis of '{}' to {}",
-           batch, input.name, *dim.value);
-    if (dim.name.empty())
-      fail(ErrorCode::invalid_argument,
-           "--batch {}: the model does not name the first axis of '{}'; give whole shapes with "
-           "--shape",
-           batch, input.name);
-    if (!std::ranges::count(dims, dim.name)) dims.push_back(dim.name);
+      reject(fmt::format("the model fixes the first axis of '{}' to {}", input.name, *dim.value));
+    const auto source = choices.sources.find(input.name);
+    if (source != choices.sources.end() && std::holds_alternative<ArrayFile>(source->second))
+      reject(fmt::format("'{}' has the shape of its file", input.name));
+    const auto given = std::ranges::find_if(texts.shapes, [&](const std::string& shape) {
+      return shape.starts_with(input.name + '=');
+    });
+    if (given != texts.shapes.end()) *given = with_first_size(*given, batch);
+    else if (dim.name.empty())
+      reject(
+          fmt::format("the model does not name the first axis of '{}'; give a --shape for it, "
+                      "whose first size --batch replaces",
+                      input.name));
+    else if (!std::ranges::count(dims, dim.name)) dims.push_back(dim.name);
   }
   for (const std::string& name : dims) texts.dims.push_back(fmt::format("{}={}", name, batch));
   return texts;

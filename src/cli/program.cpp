@@ -146,7 +146,8 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
   add_inputs(command, bench.inputs);
   command
       .add_option("--batch", bench.batches,
-                  "Sizes of the first axis of all inputs, as in 1,8,32: one configuration each")
+                  "Sizes of the first axis of all inputs, that of a --shape too, as in 1,8,32: one "
+                  "configuration each")
       ->type_name("LIST")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -1,5 +1,6 @@
 // The commands that measure: bench and compare. Peers that are there are tested from Python.
 #include "measure/report.h"
+#include "npy/npy.h"
 #include "support.h"
 
 namespace onrush::cli {
@@ -55,6 +56,14 @@ TEST_F(Measuring, bench_takes_several_shapes) {
   EXPECT_EQ(found["latency"][1]["configuration"], "x 3x64");
 }
 
+TEST_F(Measuring, bench_replaces_the_first_size_of_shapes) {
+  const std::string open = folder_.write("open.onnx", identity(DType::f32, {{}, size(3)}));
+  const Json found = report({"bench", open, "--shape", "x=7x3", "--batch", "2,10"});
+  ASSERT_EQ(found["latency"].size(), 2u);
+  EXPECT_EQ(found["latency"][0]["configuration"], "x 2x3");
+  EXPECT_EQ(found["latency"][1]["configuration"], "x 10x3");
+}
+
 TEST_F(Measuring, bench_serves_requests_at_a_rate) {
   const Json found =
       report({"bench", model_, "--rate", "50,100", "--callers", "2", "--seconds", "0.5"});
@@ -67,6 +76,12 @@ TEST_F(Measuring, bench_serves_requests_at_a_rate) {
 TEST_F(Measuring, bench_says_what_is_wrong) {
   const std::string fixed = folder_.write("fixed.onnx", identity(DType::f32, {size(3), size(2)}));
   expect_failure(1, {"bench", fixed, "--batch", "2"}, {"--batch 2", "fixes the first axis of 'x'"});
+  const std::string open = folder_.write("open.onnx", identity(DType::f32, {{}, size(3)}));
+  expect_failure(1, {"bench", open, "--batch", "2"},
+                 {"does not name the first axis of 'x'", "--shape"});
+  write_npy(folder_.path("x.npy"), Tensor(DType::f32, {4, 64}));
+  expect_failure(1, {"bench", model_, "--batch", "2", "--input", "x=" + folder_.path("x.npy")},
+                 {"'x' has the shape of its file"});
   expect_failure(1, {"bench", model_, "--json", "/no/such/folder/b.json"},
                  {"/no/such/folder/b.json", "cannot write"});
   expect_failure(2, {"bench", model_, "--precision", "fp8"}, {"--precision"});
