@@ -272,7 +272,7 @@ void compare(const CompareCommand& command) {
     engines::run_rounds(contestants, options, show);
     add_remarks(report, contestants);
     for (const std::string& text : others.remarks(processor_seconds(contestants) - before))
-      report.remarks.push_back("Note: " + text + ".");
+      report.remarks.push_back("Note: " + text + "; some engines lose more by that than others.");
     if (watch)
       for (const std::string& text : measure::remarks(watch->samples()))
         report.remarks.push_back(text + ".");

@@ -242,9 +242,9 @@ std::string words(const Cause& cause, const std::string& peer) {
           "starting kernels, and what lies between them, takes {} of {}'s run and {} of Onrush's",
           peers, peer, own);
     case Kind::fusion:
-      return fmt::format("beside the products, {} runs {} kernels for {} and Onrush {} for {}{}",
-                         peer, cause.peer_count, peers, cause.own_count, own,
-                         cause.examples.empty() ? "" : ": " + cause.examples);
+      return fmt::format("beside the products, {} runs {} kernel{} for {} and Onrush {} for {}{}",
+                         peer, cause.peer_count, cause.peer_count == 1 ? "" : "s", peers,
+                         cause.own_count, own, cause.examples.empty() ? "" : ": " + cause.examples);
     case Kind::kernels:
       return fmt::format("{}'s kernels for {} take {}, Onrush's {}", peer, cause.op, peers, own);
     case Kind::layout:

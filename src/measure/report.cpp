@@ -62,6 +62,27 @@ std::string line(size_t columns, std::string_view before, std::string_view betwe
   return result + "\n";
 }
 
+// A table whose cells have one line each. Of longer ones the first stays, with the number of a note
+// that says it all.
+struct Noted {
+  Table table;
+  std::vector<std::string> notes;
+};
+
+Noted with_notes(Table table) {
+  std::vector<std::string> notes;
+  for (auto& row : table.rows)
+    for (Cell& cell : row) {
+      const size_t end = cell.shown.find('\n');
+      if (end == std::string::npos) continue;
+      const auto found = std::ranges::find(notes, cell.shown);
+      const auto number = found - notes.begin() + 1;
+      if (found == notes.end()) notes.push_back(cell.shown);
+      cell.shown = fmt::format("{} [{}]", cell.shown.substr(0, end), number);
+    }
+  return {std::move(table), std::move(notes)};
+}
+
 std::string csv_cell(std::string text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   for (size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2)
@@ -108,17 +129,24 @@ std::string dump(const Json& value, int indent) {
 }
 
 std::string text(const Table& table) {
-  return (table.title.empty() ? "" : table.title + "\n") + rows(table, "", "  ", "", "");
+  const auto [noted, notes] = with_notes(table);
+  std::string result = (table.title.empty() ? "" : table.title + "\n");
+  result += rows(noted, "", "  ", "", "");
+  for (size_t i = 0; i < notes.size(); ++i) result += fmt::format("[{}] {}\n", i + 1, notes[i]);
+  return result;
 }
 
 std::string markdown(const Table& table) {
-  Table escaped = table;
+  auto [escaped, notes] = with_notes(table);
   for (auto& row : escaped.rows)
     for (Cell& cell : row)
       for (size_t at = 0; (at = cell.shown.find('|', at)) != std::string::npos; at += 2)
         cell.shown.insert(at, 1, '\\');
-  return (table.title.empty() ? "" : "### " + table.title + "\n\n") +
-         rows(escaped, "| ", " | ", " |", "-");
+  std::string result = table.title.empty() ? "" : "### " + table.title + "\n\n";
+  result += rows(escaped, "| ", " | ", " |", "-");
+  for (size_t i = 0; i < notes.size(); ++i)
+    result += fmt::format("\n[{}]\n```\n{}\n```\n", i + 1, notes[i]);
+  return result;
 }
 
 std::string csv(const Table& table) {

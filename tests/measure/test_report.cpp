@@ -38,6 +38,24 @@ TEST(Report, markdown_escapes_bars) {
             "| peer, µ |          - | -         |\n");
 }
 
+TEST(Report, long_cells_become_notes) {
+  const std::string why = "No GPU. Looked in:\n  here\nInstall one.";
+  const Table table{"t", "", {{"name", "name"}, {"why", "why not"}}, {{"a", why}, {"b", why}}};
+  EXPECT_EQ(text(table),
+            "name  why not\n"
+            "a     No GPU. Looked in: [1]\n"
+            "b     No GPU. Looked in: [1]\n"
+            "[1] " +
+                why + "\n");
+  EXPECT_EQ(markdown(table),
+            "| name | why not                |\n"
+            "| ---- | ---------------------- |\n"
+            "| a    | No GPU. Looked in: [1] |\n"
+            "| b    | No GPU. Looked in: [1] |\n"
+            "\n[1]\n```\n" +
+                why + "\n```\n");
+}
+
 TEST(Report, csv_has_values_and_quotes) {
   EXPECT_EQ(csv(latencies()),
             "engine,median_ms,note\n"
