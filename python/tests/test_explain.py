@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import models
+import numpy as np
 import pytest
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -45,17 +46,39 @@ def page(tmp_path_factory):
     return folder / "page.html"
 
 
+def browse(page, dark, *options):
+    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    return subprocess.run(
+        [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", *scheme, *options,
+         f"--user-data-dir={page.parent / 'profile'}", page.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not BROWSER, reason="there is no chromium here")
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_on_the_screen(page, dark):
+    """Readable in both colour schemes: text stands out from the background, figures are there."""
+    io = pytest.importorskip("skimage.io", reason="scikit-image is not installed")
+    picture = page.with_name(f"page-{dark}.png")
+    browse(page, dark, "--window-size=1000,1600", f"--screenshot={picture}")
+    pixels = io.imread(picture)[..., :3].reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    background = colours[counts.argmax()].astype(int)
+    assert background.tolist() == ([22, 24, 28] if dark else [255, 255, 255])
+    assert 0.3 < counts.max() / len(pixels) < 0.98
+    apart = np.abs(colours - background).min(axis=1)
+    assert apart.max() > 180  # of 255, in each channel
+    coloured = np.ptp(colours.astype(int), axis=1) > 60
+    assert counts[coloured].sum() > 0.02 * len(pixels)
+
+
 @pytest.mark.skipif(not BROWSER, reason="there is no chromium here")
 @pytest.mark.parametrize("dark", [False, True])
 def test_page_in_a_browser(page, dark):
     probed = page.with_name("probed.html")
     probed.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
-    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    done = subprocess.run(
-        [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", *scheme,
-         f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", probed.as_uri()],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = browse(probed, dark, "--dump-dom")
     found = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]
     report = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
@@ -88,7 +111,6 @@ def explained(folder, graph, *arguments, initializers=(), peer="onnxruntime"):
 
 
 def floats(*shape):
-    import numpy as np
     import onnx
 
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
