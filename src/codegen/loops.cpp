@@ -114,4 +114,66 @@ std::string to_string(const Contraction& c) {
                      to_string(c.epilogue));
 }
 
+namespace {
+
+class KeyWriter {
+ public:
+  explicit KeyWriter(std::string& key) : key_(key) {}
+
+  template <class Number>
+  void number(Number x) {
+    key_.append(reinterpret_cast<const char*>(&x), sizeof x);
+  }
+  template <class List>
+  void list(const List& items) {
+    number(items.size());
+    for (const auto& item : items) (*this)(item);
+  }
+
+  void operator()(Dim dim) { append_key(key_, dim), key_ += ';'; }
+  void operator()(int x) { number(x); }
+  void operator()(const std::pair<int, Dim>& term) { number(term.first), (*this)(term.second); }
+  void operator()(const Affine& a) { (*this)(a.offset), list(a.terms); }
+  void operator()(const Bound& b) { (*this)(b.index), (*this)(b.extent); }
+  void operator()(const DynamicTerm& t) { number(t.value), (*this)(t.stride), (*this)(t.extent); }
+  void operator()(const Axis& axis) { (*this)(axis.extent), number(axis.reduce); }
+  void operator()(const LoopBuffer& buffer) { number(buffer.dtype); }
+  void operator()(const Store& s) { number(s.buffer), (*this)(s.address), number(s.value); }
+  void operator()(const LoopValue& value) {
+    number(value.data.index()), number(value.dtype), number(value.axes);
+    std::visit(*this, value.data);
+  }
+
+  void operator()(const ConstantValue& v) { number(v.f), number(v.i); }
+  void operator()(const SizeValue& v) { (*this)(v.dim); }
+  void operator()(const IndexValue& v) { (*this)(v.index); }
+  void operator()(const LoadValue& v) {
+    number(v.buffer), (*this)(v.address), list(v.dynamic), list(v.bounds), (*this)(v.fill);
+  }
+  void operator()(const OpValue& v) { number(v.op), list(v.operands); }
+  void operator()(const ConvertValue& v) { number(v.operand), number(v.saturate); }
+  void operator()(const BoundsValue& v) { list(v.bounds); }
+  void operator()(const ReduceValue& v) {
+    number(v.kind), number(v.operand), number(v.last), (*this)(v.position);
+  }
+  void operator()(const AccumulatorValue&) {}
+
+  void operator()(const Loops& loops) {
+    list(loops.axes), list(loops.buffers), list(loops.body), list(loops.stores);
+  }
+  void operator()(const Contraction& c) {
+    for (int axes : {c.batch_axes, c.m_axes, c.n_axes, c.k_axes}) number(axes);
+    for (DType dtype : {c.operand, c.rhs_operand, c.accumulator}) number(dtype);
+    (*this)(c.lhs), (*this)(c.rhs), (*this)(c.epilogue);
+  }
+
+ private:
+  std::string& key_;
+};
+
+}  // namespace
+
+void append_key(std::string& key, const Loops& loops) { KeyWriter{key}(loops); }
+void append_key(std::string& key, const Contraction& c) { KeyWriter{key}(c); }
+
 }  // namespace onrush

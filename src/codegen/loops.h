@@ -125,4 +125,9 @@ struct Contraction {
 };
 std::string to_string(const Contraction& contraction);
 
+// A text that is equal for two kernels of one ShapeContext exactly if they differ in nothing but
+// the nodes whose elements their buffers hold.
+void append_key(std::string& key, const Loops& loops);
+void append_key(std::string& key, const Contraction& contraction);
+
 }  // namespace onrush

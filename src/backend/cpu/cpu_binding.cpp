@@ -1,7 +1,9 @@
 #include "backend/cpu/cpu_binding.h"
 
 #include <cstring>
+#include <deque>
 #include <mutex>
+#include <optional>
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/tile_kernel.h"
@@ -19,13 +21,18 @@ struct Pointers {
   size_t begin = 0, end = 0;
 };
 
+// The kernels of a step, and of all that are equal to it.
+struct Kernels {
+  std::vector<TileKernel> loops;
+  std::optional<ContractionKernel> contraction;
+};
+
 // A step at concrete sizes.
 struct BoundStep {
   const Step* step = nullptr;
-  Pointers pointers;  // of all its buffers
-  std::vector<TileKernel> loops;
+  const Kernels* kernels = nullptr;
+  Pointers pointers;                   // of all its buffers
   std::vector<Pointers> loop_buffers;  // by kernel
-  std::unique_ptr<ContractionKernel> contraction;
   Pointers lhs, rhs, epilogue;
   const Tensor* packed = nullptr;                        // the right operand, if it is known
   Place workspace;                                       // where it is packed in every run, if not
@@ -44,11 +51,17 @@ struct Frame {
 class CpuBinding final : public Binding {
  public:
   CpuBinding(std::shared_ptr<const CpuExecutable> owner, const CpuExecutable& executable,
-             SizeTable sizes, std::vector<const Step*> steps, std::vector<const Tensor*> packed)
+             SizeTable sizes, std::span<const Step* const> steps,
+             std::span<const Tensor* const> packed, std::span<const size_t> twins)
       : owner_(std::move(owner)), executable_(executable), sizes_(std::move(sizes)) {
     places_.resize(graph().nodes.size());
     place_sources();
-    for (size_t i = 0; i < steps.size(); ++i) bind(*steps[i], packed[i]);
+    steps_.reserve(steps.size());
+    for (size_t i = 0; i < steps.size(); ++i)
+      steps_.push_back({.step = steps[i],
+                        .kernels = twins[i] < i ? steps_[twins[i]].kernels
+                                                : &bind(*steps[i], /*packs=*/!packed[i]),
+                        .packed = packed[i]});
     place_results(steps);
     for (BoundStep& step : steps_) resolve(step);
   }
@@ -63,7 +76,7 @@ class CpuBinding final : public Binding {
   const Graph& graph() const { return executable_.graph(); }
 
   void place_sources();
-  void bind(const Step& step, const Tensor* packed);
+  const Kernels& bind(const Step& step, bool packs);
   void place_results(std::span<const Step* const> steps);
   void resolve(BoundStep& step);
   Pointers resolve(const Loops& loops);
@@ -85,6 +98,7 @@ class CpuBinding final : public Binding {
   std::vector<Tensor> dims_;           // values of dims nodes
   std::vector<Place> pointer_places_;  // of all buffers of all kernels, in the order of the steps
   std::vector<Shape> output_shapes_;   // but for results of host steps
+  std::deque<Kernels> kernels_;
   std::vector<BoundStep> steps_;
   int tensors_ = 0;
   int64_t arena_bytes_ = 0;
@@ -111,23 +125,22 @@ void CpuBinding::place_sources() {
   }
 }
 
-void CpuBinding::bind(const Step& step, const Tensor* packed) {
-  BoundStep bound;
-  bound.step = &step;
-  bound.packed = packed;
-  if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel))
+const Kernels& CpuBinding::bind(const Step& step, bool packs) {
+  Kernels& bound = kernels_.emplace_back();
+  if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel)) {
+    bound.loops.reserve(loops->size());
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
+  }
   if (const auto* contraction = std::get_if<Contraction>(&step.kernel))
-    bound.contraction =
-        std::make_unique<ContractionKernel>(*contraction, sizes_, executable_.shared().gemm,
-                                            /*packs=*/!packed);
-  steps_.push_back(std::move(bound));
+    bound.contraction.emplace(*contraction, sizes_, executable_.shared().gemm, packs);
+  return bound;
 }
 
 void CpuBinding::place_results(std::span<const Step* const> steps) {
   std::vector<int64_t> workspaces;
   for (const BoundStep& step : steps_)
-    workspaces.push_back(step.contraction && !step.packed ? step.contraction->packed_bytes() : 0);
+    workspaces.push_back(
+        step.kernels->contraction && !step.packed ? step.kernels->contraction->packed_bytes() : 0);
   // Not where a step runs by itself, for a prepared value.
   const std::span<const std::optional<NodeId>> in_place =
       owner_ ? std::span(executable_.in_place()) : std::span<const std::optional<NodeId>>();
@@ -234,15 +247,17 @@ void CpuBinding::execute(const BoundStep& step, Frame& frame) const {
   for (size_t i = step.pointers.begin; i < step.pointers.end; ++i)
     frame.pointers[i] = address(pointer_places_[i], frame);
   const auto buffers = [&](Pointers range) { return frame.pointers.data() + range.begin; };
-  if (step.contraction) {
+  if (const auto& contraction = step.kernels->contraction) {
     void* packed = step.packed ? step.packed->data() : address(step.workspace, frame);
-    if (!step.packed) step.contraction->pack_rhs(pool, buffers(step.rhs), packed);
-    step.contraction->run(pool, buffers(step.lhs), packed, buffers(step.epilogue));
+    if (!step.packed) contraction->pack_rhs(pool, buffers(step.rhs), packed);
+    contraction->run(pool, buffers(step.lhs), packed, buffers(step.epilogue));
     return;
   }
-  for (size_t i = 0; i < step.loops.size(); ++i)
-    pool.run(step.loops[i].tasks(),
-             [&](int64_t task) { step.loops[i].run_task(task, buffers(step.loop_buffers[i])); });
+  for (size_t i = 0; i < step.loop_buffers.size(); ++i) {
+    const TileKernel& kernel = step.kernels->loops[i];
+    pool.run(kernel.tasks(),
+             [&](int64_t task) { kernel.run_task(task, buffers(step.loop_buffers[i])); });
+  }
 }
 
 bool CpuBinding::is_written(size_t output) const {
@@ -355,13 +370,16 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CpuExecutable>
     packed.push_back(operand ? &operand : nullptr);
   }
   const CpuExecutable& reference = *executable;
-  return std::make_shared<CpuBinding>(std::move(executable), reference, std::move(sizes),
-                                      std::move(steps), std::move(packed));
+  return std::make_shared<CpuBinding>(std::move(executable), reference, std::move(sizes), steps,
+                                      packed, reference.twins());
 }
 
 std::vector<Tensor> run_once(const CpuExecutable& executable, const Step& step,
                              const SizeTable& sizes) {
-  return CpuBinding(nullptr, executable, sizes, {&step}, {nullptr}).run_group();
+  const Step* const steps[] = {&step};
+  const Tensor* const packed[] = {nullptr};
+  const size_t twins[] = {0};
+  return CpuBinding(nullptr, executable, sizes, steps, packed, twins).run_group();
 }
 
 }  // namespace onrush::cpu

@@ -1,6 +1,7 @@
 #include "backend/cpu/cpu_executable.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_binding.h"
@@ -49,6 +50,7 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
   // Kernels have expressions of their own: their values are there once all are made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
+  find_twins();
   for (size_t i = 0; i < steps_.size(); ++i)
     for (NodeId node : runtime_memory(i)) keep(node, sizes);
   for (const GraphOutput& output : graph().outputs) keep(output.node, sizes);
@@ -152,6 +154,19 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
   for (NodeId operand : operands) release_pages(prepared_[operand.index]);
   for (NodeId node : made) prepared_[node.index] = {};
   return packed;
+}
+
+void CpuExecutable::find_twins() {
+  std::unordered_map<std::string, size_t> first;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    std::string key(1, packed_[i] ? 'p' : '-');
+    if (const auto* loops = std::get_if<std::vector<Loops>>(&steps_[i].kernel))
+      for (const Loops& kernel : *loops) append_key(key, kernel);
+    else if (const auto* contraction = std::get_if<Contraction>(&steps_[i].kernel))
+      append_key(key, *contraction);
+    else key += fmt::format("host {}", i);
+    twins_.push_back(first.try_emplace(std::move(key), i).first->second);
+  }
 }
 
 std::shared_ptr<const Binding> CpuExecutable::bind(SizeTable sizes) const {

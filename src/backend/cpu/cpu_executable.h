@@ -42,6 +42,9 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const std::vector<std::optional<NodeId>>& in_place() const { return in_place_; }
   // By step: the packed right operand of a contraction, if it is known; else a null tensor.
   const std::vector<Tensor>& packed() const { return packed_; }
+  // By step: the first one that is equal but for the memory it works on. Layers that repeat are
+  // bound once.
+  const std::vector<size_t>& twins() const { return twins_; }
   CpuShared& shared() const { return *shared_; }
   // The value of a node that depends on weights only and is read in a run; null tensor for others.
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
@@ -53,6 +56,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const Tensor& prepare(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
   void keep(NodeId node, const SizeTable& sizes);
   Tensor pack(const Step& step, const SizeTable& sizes);
+  void find_twins();
 
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
@@ -64,6 +68,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   std::vector<Tensor> prepared_;                // by node: constants, and what prepare groups gave
   std::vector<Step> steps_;
   std::vector<Tensor> packed_;
+  std::vector<size_t> twins_;
 };
 
 }  // namespace onrush::cpu
