@@ -1,8 +1,5 @@
 #include "plan/placement.h"
 
-#include <map>
-#include <set>
-
 #include "base/check.h"
 #include "plan/memory.h"
 
@@ -10,6 +7,7 @@ namespace onrush {
 
 Shape concrete_shape(const Dims& dims, const SizeTable& sizes) {
   Shape shape;
+  shape.reserve(dims.size());
   for (Dim dim : dims) shape.push_back(sizes(dim));
   return shape;
 }
@@ -28,10 +26,12 @@ class Placer {
          std::span<const DType> storage, std::vector<Place> places)
       : graph_(schedule.graph), steps_(steps), sizes_(sizes), storage_(storage) {
     out_.places = std::move(places);
+    life_of_.assign(graph_.nodes.size(), -1);
+    made_by_host_.assign(graph_.nodes.size(), false);
     out_.workspaces.assign(steps.size(), {Place::Kind::arena});  // one without bytes lies anywhere
     for (const Step* step : steps)
       if (is_host(*step))
-        for (NodeId output : step->group->outputs) made_by_host_.insert(output.index);
+        for (NodeId output : step->group->outputs) made_by_host_[output.index] = true;
   }
 
   Placement run(std::span<const int64_t> workspace_bytes,
@@ -41,8 +41,7 @@ class Placer {
     for (size_t s = 0; s < steps_.size(); ++s) {
       const int at = static_cast<int>(s);
       for (NodeId node : memory_of(graph_, *steps_[s]))
-        if (const auto life = life_of_.find(node.index); life != life_of_.end())
-          lives_[life->second].last = at;
+        if (life_of_[node.index] >= 0) life(node).last = at;
       for (NodeId output : steps_[s]->group->outputs) place_result(*steps_[s], output, at);
       if (workspace_bytes[s]) {
         workspaces_.emplace_back(s, lives_.size());
@@ -51,14 +50,14 @@ class Placer {
     }
     // What becomes an output by copying lives to the end.
     for (const GraphOutput& output : graph_.outputs)
-      if (const auto life = life_of_.find(output.node.index); life != life_of_.end())
-        lives_[life->second].last = static_cast<int>(steps_.size());
+      if (life_of_[output.node.index] >= 0)
+        life(output.node).last = static_cast<int>(steps_.size());
     for (size_t s = 0; s < in_place.size(); ++s)
       if (in_place[s]) join(*in_place[s], steps_[s]->group->outputs[0], static_cast<int>(s));
     out_.arena_bytes = pack(lives_);
     sum_lives();
-    for (const auto& [node, life] : life_of_)
-      out_.places[node] = {Place::Kind::arena, 0, lives_[life].offset};
+    for (uint32_t i = 0; i < life_of_.size(); ++i)
+      if (life_of_[i] >= 0) out_.places[i] = {Place::Kind::arena, 0, life(NodeId{i}).offset};
     for (const auto& [step, life] : workspaces_)
       out_.workspaces[step] = {Place::Kind::arena, 0, lives_[life].offset};
     return std::move(out_);
@@ -71,26 +70,28 @@ class Placer {
         out_.places[i] = {Place::Kind::input, input->index};
   }
 
+  BufferLife& life(NodeId node) { return lives_[static_cast<size_t>(life_of_[node.index])]; }
+
   static bool is_host(const Step& step) { return std::holds_alternative<NodeId>(step.kernel); }
 
   void place_outputs() {
     for (size_t i = 0; i < graph_.outputs.size(); ++i) {
       const NodeId node = graph_.outputs[i].node;
       Place& place = out_.places[node.index];
-      if (place.kind == Place::Kind::none && !made_by_host_.contains(node.index))
+      if (place.kind == Place::Kind::none && !made_by_host_[node.index])
         place = {Place::Kind::output, static_cast<int>(i)};
     }
   }
 
   // The result of step `at` takes the operand's memory, if nothing reads that any more.
   void join(NodeId operand, NodeId result, int at) {
-    const auto from = life_of_.find(operand.index), to = life_of_.find(result.index);
-    if (from == life_of_.end() || to == life_of_.end()) return;
-    BufferLife &old = lives_[from->second], &next = lives_[to->second];
+    const int from = life_of_[operand.index];
+    if (from < 0 || life_of_[result.index] < 0) return;
+    BufferLife &old = life(operand), &next = life(result);
     if (old.last != at || old.bytes != next.bytes) return;
     old.last = next.last;
     next = {0, at, at};
-    to->second = from->second;
+    life_of_[result.index] = from;
   }
 
   void sum_lives() {
@@ -110,8 +111,9 @@ class Placer {
     }
     if (out_.places[output.index].kind != Place::Kind::none) return;
     const TensorType& type = graph_.type(output);
-    const int64_t count = element_count(concrete_shape(type.shape, sizes_));
-    life_of_[output.index] = lives_.size();
+    int64_t count = 1;
+    for (Dim dim : type.shape) count = checked_mul(count, sizes_(dim));
+    life_of_[output.index] = static_cast<int>(lives_.size());
     const auto bytes = static_cast<int64_t>(byte_size(storage_[output.index], count));
     lives_.push_back({bytes, at, at});
   }
@@ -122,8 +124,8 @@ class Placer {
   std::span<const DType> storage_;
   Placement out_;
   std::vector<BufferLife> lives_;
-  std::set<uint32_t> made_by_host_;                    // nodes
-  std::map<uint32_t, size_t> life_of_;                 // node -> life
+  std::vector<bool> made_by_host_;                     // by node
+  std::vector<int> life_of_;                           // by node; -1: none
   std::vector<std::pair<size_t, size_t>> workspaces_;  // step, life
 };
 

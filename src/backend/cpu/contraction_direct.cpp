@@ -45,7 +45,7 @@ std::optional<ContractionKernel::Impl::Direct::Axis> ContractionKernel::Impl::im
 std::optional<ContractionKernel::Impl::Direct> ContractionKernel::Impl::image() const {
   const TileKernel::PureLoad* load = lhs.kernel.pure_load();
   if (!copies || load->bounds.size() != 2 || batch != 1) return std::nullopt;
-  const std::vector<int>&m_axes = lhs.axes[kM], &k_axes = lhs.axes[kK];
+  const AxisList &m_axes = lhs.axes[kM], &k_axes = lhs.axes[kK];
   if (m_axes.size() != 2 || k_axes.size() != 3) return std::nullopt;
   const auto rows = image_axis(load->bounds[0], m_axes[0], k_axes[0]);
   auto columns = image_axis(load->bounds[1], m_axes[1], k_axes[1]);
@@ -62,32 +62,34 @@ std::optional<ContractionKernel::Impl::Direct> ContractionKernel::Impl::image() 
   return d;
 }
 
+ContractionKernel::Impl::Direct::Tile ContractionKernel::Impl::Direct::tile(int64_t index) const {
+  constexpr int64_t kRows = SplitGemm::kTileRows;
+  const int64_t width = columns.results, first = index * kRows;
+  int64_t y = first / line, x = first % line;
+  Tile tile{};
+  tile.pixel = joined ? first : y * rows.step * columns.padded + x * columns.step;
+  for (int64_t row = 0; row < kRows && y < rows.results; ++y, x = 0) {
+    const int64_t end = std::min(kRows, row + line - x);
+    if (x < width && tile.count++ < std::ssize(tile.segments))
+      tile.segments[tile.count - 1] = {
+          static_cast<int>(row), static_cast<int>(std::min(end - row, width - x)), y * width + x};
+    row = end;
+  }
+  return tile;
+}
+
 // Rows of results follow each other evenly if the steps are 1: then a tile may go from one to the
 // next, and what lies between them is thrown away. False if too much would be.
 bool ContractionKernel::Impl::plan_tiles(Direct& d) const {
   constexpr int64_t kRows = SplitGemm::kTileRows;
   const int64_t width = d.columns.results, height = d.rows.results;
-  const bool joined = d.columns.step == 1 && d.rows.step == 1;
-  const int64_t line = joined ? d.columns.padded : divide_up(width, kRows) * kRows;
-  if (line * kMostPadding > width * (kMostPadding + 1)) return false;
-  for (int64_t first = 0; first < (height - 1) * line + width; first += kRows) {
-    Direct::Tile tile{};
-    tile.pixel =
-        joined ? first
-               : first / line * d.rows.step * d.columns.padded + first % line * d.columns.step;
-    for (int64_t p = first; p < first + kRows && p / line < height;) {
-      const int64_t in_line = p % line;
-      const int64_t end = std::min(first + kRows, p - in_line + line);
-      if (in_line < width) {
-        if (tile.count == std::ssize(tile.segments)) return false;
-        tile.segments[tile.count++] = {static_cast<int>(p - first),
-                                       static_cast<int>(std::min(end - p, width - in_line)),
-                                       p / line * width + in_line};
-      }
-      p = end;
-    }
-    if (tile.count) d.tiles.push_back(tile);
-  }
+  d.joined = d.columns.step == 1 && d.rows.step == 1;
+  d.line = d.joined ? d.columns.padded : divide_up(width, kRows) * kRows;
+  d.tiles = divide_up((height - 1) * d.line + width, kRows);
+  if (d.line * kMostPadding > width * (kMostPadding + 1)) return false;
+  // Tiles of short lines may have more segments than there is room for; so many repeat.
+  for (int64_t i = 0; d.line < kRows && i < std::min(d.tiles, d.line); ++i)
+    if (const Direct::Tile tile = d.tile(i); tile.count > std::ssize(tile.segments)) return false;
   return true;
 }
 
@@ -283,15 +285,12 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
   };
   for (int64_t t = tile_first; t < tile_last; t += 2) {
     const int both = t + 1 < tile_last ? 2 : 1;
-    for (int i = 0; i < 2; ++i)
-      rows.first[i] =
-          image + d.tiles[static_cast<size_t>(t + (i < both ? i : 0))].pixel * d.pixel_bytes;
+    const Direct::Tile tiles[] = {d.tile(t), d.tile(t + both - 1)};
+    for (int i = 0; i < 2; ++i) rows.first[i] = image + tiles[i].pixel * d.pixel_bytes;
     multiply(rows, product);
-    for (int i = 0; i < both; ++i) {
-      const Direct::Tile& tile = d.tiles[static_cast<size_t>(t + i)];
-      for (int s = 0; s < tile.count; ++s)
-        finish(tile.segments[s], product + i * SplitGemm::kTileRows * SplitGemm::kCols);
-    }
+    for (int i = 0; i < both; ++i)
+      for (int s = 0; s < tiles[i].count; ++s)
+        finish(tiles[i].segments[s], product + i * SplitGemm::kTileRows * SplitGemm::kCols);
   }
 }
 
@@ -314,7 +313,7 @@ bool ContractionKernel::Impl::run_direct(ThreadPool& pool, void* const* lhs_buff
     run_direct_panel(image, b, panel, first, last, epilogue_buffers);
   };
   std::atomic<bool> all_split = true;
-  const auto tiles = static_cast<int64_t>(d.tiles.size());
+  const int64_t tiles = d.tiles;
   const auto bytes = static_cast<size_t>(d.panel_bytes());
   if (panels() * d.panel_bytes() <= kPanelsBytes && tiles >= 2 * kTilesPerTask) {
     const char* all = packed;

@@ -20,7 +20,7 @@ enum AxisKind : uint8_t { kBatch, kM, kN, kK };
 // A kernel of the contraction together with its axes by kind.
 struct ContractionPart {
   TileKernel kernel;
-  std::vector<int> axes[4];  // by AxisKind, outer first
+  AxisList axes[4];  // by AxisKind, outer first
   int64_t extent[4] = {1, 1, 1, 1};
 
   ContractionPart(const Loops& loops, const SizeTable& sizes, std::span<const uint8_t> kinds,
@@ -117,10 +117,14 @@ struct ContractionKernel::Impl {
     };
     struct Tile {
       int64_t pixel;  // of the padded image
-      int count;
+      int count;      // of its segments; more than 2 are not kept
       Segment segments[2];
     };
-    std::vector<Tile> tiles;
+    // Whether a tile may go on in the next row of results, and positions from one such row to the
+    // next: those beyond its results are thrown away.
+    bool joined;
+    int64_t line, tiles;
+    Tile tile(int64_t index) const;
     int64_t taps() const {
       return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(tap_length);
     }

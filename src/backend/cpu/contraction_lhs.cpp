@@ -32,7 +32,7 @@ void ContractionKernel::Impl::plan_copies() {
   const auto extent = [&](int axis) {
     return axis < 0 ? 1 : lhs.kernel.axes().extent[static_cast<size_t>(axis)];
   };
-  const std::vector<int>& axes = lhs.axes[kK];
+  const AxisList& axes = lhs.axes[kK];
   const bool clipped = std::ranges::any_of(
       load->bounds, [&](const ConcreteBound& bound) { return along(bound.index, column) != 0; });
   Copies c;

@@ -88,7 +88,7 @@ struct TileKernel::Impl {
   TileAxes axes;
   int column = -1;
   bool column_reduces = false;
-  std::vector<int> row_axes, reduce_axes;  // the column axis is in neither
+  AxisList row_axes, reduce_axes;  // the column axis is in neither
   int64_t total_rows = 1, column_extent = 1;
   int64_t rows = 1, cols = 1;  // of a tile, at most
   bool one_pass = true;

@@ -58,6 +58,11 @@ class Binder {
   Binder(const Loops& loops, const SizeTable& sizes, std::span<const uint8_t> kinds, int column)
       : loops_(loops), sizes_(sizes), out_(std::make_unique<TileKernel::Impl>()) {
     out_->values.reserve(loops_.body.size() + 4);
+    out_->stores.reserve(loops_.stores.size());
+    out_->loads.reserve(
+        static_cast<size_t>(std::ranges::count_if(loops_.body, [](const LoopValue& v) {
+          return std::holds_alternative<LoadValue>(v.data);
+        })));
     bind_axes(kinds);
     bind_addresses();
     merge_axes(column);
@@ -364,8 +369,10 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
                 load_kernel(stored),
                 gather_kernel(stored),
                 0};
+  load.bounds.reserve(v.bounds.size());
   for (const Bound& bound : v.bounds)
     load.bounds.push_back({address_[next_address_++], sizes_(bound.extent)});
+  load.dynamic.reserve(v.dynamic.size());
   for (const DynamicTerm& term : v.dynamic)
     load.dynamic.push_back(
         {value_of_[static_cast<size_t>(term.value)], sizes_(term.stride), sizes_(term.extent)});

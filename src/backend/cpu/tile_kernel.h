@@ -37,6 +37,23 @@ struct ConcreteBound {
   int64_t extent;
 };
 
+// Some axes of a kernel, outer first.
+class AxisList {
+ public:
+  void push_back(int axis) { axes_.at(count_++) = axis; }
+  void clear() { count_ = 0; }
+  size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  int operator[](size_t i) const { return axes_[i]; }
+  int back() const { return axes_[count_ - 1]; }
+  const int* begin() const { return axes_.data(); }
+  const int* end() const { return axes_.data() + count_; }
+
+ private:
+  std::array<int, kMaxAxes> axes_{};
+  size_t count_ = 0;
+};
+
 // Which axis is which, once adjacent axes that behave as one are merged.
 struct TileAxes {
   int count = 0;
