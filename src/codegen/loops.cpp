@@ -130,7 +130,7 @@ class KeyWriter {
     for (const auto& item : items) (*this)(item);
   }
 
-  void operator()(Dim dim) { append_key(key_, dim), key_ += ';'; }
+  void operator()(Dim dim) { append_key(key_, dim); }
   void operator()(int x) { number(x); }
   void operator()(const std::pair<int, Dim>& term) { number(term.first), (*this)(term.second); }
   void operator()(const Affine& a) { (*this)(a.offset), list(a.terms); }

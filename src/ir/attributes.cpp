@@ -16,16 +16,25 @@ class Writer {
  public:
   Writer(std::string& out, bool readable) : out_(out), readable_(readable) {}
 
-  Writer& field(std::string_view label, int64_t value) { return raw(label, std::to_string(value)); }
+  Writer& field(std::string_view label, int64_t value) {
+    return readable_ ? raw(label, std::to_string(value)) : key(value);
+  }
   Writer& field(std::string_view label, bool value) {
     if (readable_ && !value) return *this;
     return raw(label, value ? "1" : "0");
   }
   Writer& field(std::string_view label, std::string_view value) { return raw(label, value); }
   Writer& field(std::string_view label, DType dtype) { return raw(label, name(dtype)); }
-  Writer& field(std::string_view label, Dim dim) { return raw(label, text(dim)); }
+  Writer& field(std::string_view label, Dim dim) {
+    return readable_ ? raw(label, to_string(dim)) : key(dim);
+  }
   template <class T>
   Writer& field(std::string_view label, const std::vector<T>& values) {
+    if (!readable_) {
+      key(std::ssize(values));
+      for (const T& value : values) key(value);
+      return *this;
+    }
     std::string list = "[";
     for (const T& value : values) {
       if (list.size() > 1) list += ',';
@@ -43,12 +52,15 @@ class Writer {
   }
 
  private:
-  std::string text(Dim dim) const {
-    if (readable_) return to_string(dim);
-    std::string key;
-    onrush::append_key(key, dim);
-    return key;
+  Writer& key(int64_t value) {
+    out_.append(reinterpret_cast<const char*>(&value), sizeof value);
+    return *this;
   }
+  Writer& key(Dim dim) {
+    onrush::append_key(out_, dim);
+    return *this;
+  }
+  static std::string text(Dim dim) { return to_string(dim); }
   static std::string text(int value) { return std::to_string(value); }
   static std::string text(int64_t value) { return std::to_string(value); }
 

@@ -95,22 +95,19 @@ uint32_t Builder::add_origin(std::string name) {
 NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type) {
   Node node{op, std::move(inputs), std::move(attr), std::move(type), origins_};
   if (const auto folded = fold(node)) return *folded;
-  std::string key = std::to_string(static_cast<int>(op));
-  for (NodeId operand : node.inputs) key += '%' + std::to_string(operand.index);
-  key += '|';
+  std::string& key = key_;
+  key.assign(1, static_cast<char>(op));
+  key.append(reinterpret_cast<const char*>(node.inputs.data()),
+             node.inputs.size() * sizeof(NodeId));
   append_key(key, node.attr);
   if (op == Op::iota || op == Op::random_bits || op == Op::cast || op == Op::bitcast ||
       op == Op::dims || op == Op::dot || op == Op::conv) {
-    key += '|';
     const auto& tensor = std::get<TensorType>(node.type);
     key += name(tensor.dtype);
-    for (Dim dim : tensor.shape) {
-      key += ',';
-      append_key(key, dim);
-    }
+    for (Dim dim : tensor.shape) append_key(key, dim);
   }
   const NodeId id{static_cast<uint32_t>(graph_.nodes.size())};
-  const auto [entry, is_new] = by_key_.try_emplace(std::move(key), id);
+  const auto [entry, is_new] = by_key_.try_emplace(key, id);
   if (is_new) graph_.nodes.push_back(std::move(node));
   else merge(graph_.nodes[entry->second.index].origins, origins_);
   return entry->second;

@@ -138,6 +138,7 @@ class Builder {
   Folder folder_;
   Origins origins_;
   std::unordered_map<std::string, NodeId> by_key_;
+  std::string key_;  // of the node at hand
 };
 
 // The shape that ONNX's broadcasting of a and b gives; records what it relies on as guards.

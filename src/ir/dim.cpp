@@ -746,7 +746,13 @@ std::optional<bool> prove(const Condition& original) {
 
 bool always_equal(Dim a, Dim b) {
   if (a.is_unknown() || b.is_unknown()) return false;
-  return same(a, b) || prove(equal(a, b)) == true;
+  if (same(a, b)) return true;
+  if (a.is_constant()) std::swap(a, b);
+  if (a.is_constant()) return false;
+  if (!b.is_constant() || a.expr()->context->impl().fixed_atoms) return prove(equal(a, b)) == true;
+  // Most questions are whether a size is a number: answered without a new expression.
+  const Range range = range_of(a);
+  return range.low == b.value() && range.high == b.value();
 }
 bool always_equal(std::span<const Dim> a, std::span<const Dim> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -909,8 +915,9 @@ std::string to_string(const Guard& guard) {
 }
 
 void append_key(std::string& key, Dim dim) {
-  if (dim.expr()) key += 'e' + std::to_string(dim.expr()->id);
-  else key += dim.is_unknown() ? "?" : std::to_string(dim.value());
+  const int64_t number = dim.expr() ? dim.expr()->id : dim.value();
+  key += dim.expr() ? 'e' : dim.is_unknown() ? '?' : 'c';
+  key.append(reinterpret_cast<const char*>(&number), sizeof number);
 }
 
 }  // namespace onrush
