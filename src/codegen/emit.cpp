@@ -340,7 +340,9 @@ std::vector<Loops> emit_loops(const Schedule& schedule, const Group& group) {
       Dim start = 0;
       const auto axis = static_cast<size_t>(schedule.graph[group.anchor].as<ConcatAttr>().axis);
       for (NodeId part : schedule.graph[group.anchor].inputs) {
-        parts.push_back(emit_concat_part(schedule, group, part, start));
+        const auto& inside = schedule.inside[part.index];
+        if (!inside || inside->whole != group.anchor)
+          parts.push_back(emit_concat_part(schedule, group, part, start));
         start = start + schedule.graph.shape(part)[axis];
       }
       return parts;

@@ -8,7 +8,8 @@
 
 namespace onrush {
 
-// pointwise, reduction and window groups: one kernel. concat: one for each part.
+// pointwise, reduction and window groups: one kernel. concat: one for each part that no other
+// kernel writes there.
 std::vector<Loops> emit_loops(const Schedule& schedule, const Group& group);
 
 // contraction groups

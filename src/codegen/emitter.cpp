@@ -375,15 +375,27 @@ Coordinates Emitter::reshape(const Coordinates& at, const Dims& from, const Dims
 // --- memory
 
 int Emitter::buffer(NodeId node) {
+  if (const auto& inside = schedule_.inside[node.index]) node = inside->whole;
   const auto [entry, is_new] =
       buffers_.try_emplace(node.index, static_cast<int>(loops_.buffers.size()));
   if (is_new) loops_.buffers.push_back({graph_.dtype(node), node});
   return entry->second;
 }
 
+Emitter::Layout Emitter::layout(NodeId node, const Dims& shape) const {
+  const auto& inside = schedule_.inside[node.index];
+  if (!inside) return {row_major_strides(shape), 0};
+  const Dims of_whole = row_major_strides(graph_.shape(inside->whole));
+  const Dim offset = inside->start * of_whole[static_cast<size_t>(inside->axis)];
+  return {inside->dense ? row_major_strides(shape) : of_whole, offset};
+}
+
 ValueId Emitter::load(NodeId node, const Dims& shape, const Coordinates& at) {
-  const Dims strides = row_major_strides(shape);
-  LoadValue load{buffer(node), {}, {}, contexts_.back().bounds, contexts_.back().fill};
+  const auto& inside = schedule_.inside[node.index];
+  if (inside && !inside->dense && !same(shape, graph_.shape(node)))
+    return load(node, graph_.shape(node), reshape(at, shape, graph_.shape(node)));
+  const auto [strides, offset] = layout(node, shape);
+  LoadValue load{buffer(node), {offset, {}}, {}, contexts_.back().bounds, contexts_.back().fill};
   for (size_t i = 0; i < shape.size(); ++i) {
     if (at[i].is_affine()) load.address = load.address + at[i].affine * strides[i];
     else load.dynamic.push_back({index(at[i]), strides[i], shape[i]});
@@ -392,8 +404,8 @@ ValueId Emitter::load(NodeId node, const Dims& shape, const Coordinates& at) {
 }
 
 void Emitter::store(NodeId node, const Coordinates& at) {
-  const Dims strides = row_major_strides(graph_.shape(node));
-  Affine address;
+  const auto [strides, offset] = layout(node, graph_.shape(node));
+  Affine address{offset, {}};
   for (size_t i = 0; i < at.size(); ++i) {
     if (!at[i].is_affine()) return void(incomplete_ = true);
     address = address + at[i].affine * strides[i];

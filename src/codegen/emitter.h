@@ -87,6 +87,12 @@ class Emitter {
                   const Coordinates& at);
   ValueId select_within(const std::vector<Bound>& bounds, ValueId inside, ValueId outside);
 
+  // Where the elements of a buffer are that is looked at in a shape, its own if its rows lie apart.
+  struct Layout {
+    Dims strides;
+    Dim offset;
+  };
+  Layout layout(NodeId node, const Dims& shape) const;
   bool is_buffer(NodeId node) const;
   ValueId compute(NodeId node, const Coordinates& at);
   ValueId movement(const Node& node, const Coordinates& at);

@@ -48,6 +48,9 @@ class Fuser {
     for (uint32_t i = 0; i < graph_.nodes.size(); ++i) place(NodeId{i});
     materialise();
     sort_groups();
+    schedule_.inside.resize(graph_.nodes.size());
+    for (size_t i = 0; i < schedule_.groups.size(); ++i)
+      if (group(static_cast<int>(i)).kind == Group::Kind::concat) place_parts(static_cast<int>(i));
     return std::move(schedule_);
   }
 
@@ -78,6 +81,8 @@ class Fuser {
   int work(NodeId id) const;
   bool used_by_several_kernels(NodeId id) const;
   void sort_groups();
+  void place_parts(int concat);
+  bool may_lie_inside(NodeId part, int concat) const;
 
   Group& group(int index) { return schedule_.groups[static_cast<size_t>(index)]; }
   const Group& group(int index) const { return schedule_.groups[static_cast<size_t>(index)]; }
@@ -85,7 +90,8 @@ class Fuser {
   Schedule schedule_;
   const Graph& graph_ = schedule_.graph;
   Uses uses_;
-  std::vector<Time> time_;
+  std::vector<Time> time_;         // prepare or run: of the group
+  std::vector<Time> exact_time_;   // bind as well
   std::vector<GroupSet> reaches_;  // by group: the groups it depends on, transitively
   std::vector<std::map<uint32_t, std::string>>
       paths_;  // by group: movement from the anchor to a member
@@ -96,10 +102,14 @@ class Fuser {
 
 void Fuser::assign_times() {
   for (const Node& node : graph_.nodes) {
-    Time operands = Time::prepare;
-    for (NodeId operand : node.inputs) operands = std::max(operands, time_[operand.index]);
-    const Time time = time_of(node, operands);
-    const bool prepare = time == Time::prepare && node.op != Op::iota;  // computed in its users
+    Time operands = Time::prepare, exact = Time::prepare;
+    for (NodeId operand : node.inputs) {
+      operands = std::max(operands, time_[operand.index]);
+      exact = std::max(exact, exact_time_[operand.index]);
+    }
+    exact_time_.push_back(time_of(node, exact));
+    const bool prepare =
+        time_of(node, operands) == Time::prepare && node.op != Op::iota;  // computed in its users
     time_.push_back(prepare ? Time::prepare : Time::run);
   }
 }
@@ -453,6 +463,46 @@ void Fuser::sort_groups() {
     if (home >= 0) home = renumbered[static_cast<size_t>(home)];
 }
 
+// Whether another kernel may write the part of a concatenation where it belongs.
+bool Fuser::may_lie_inside(NodeId part, int concat) const {
+  const int home = schedule_.home[part.index];
+  if (!schedule_.materialised[part.index] || home < 0 || home == concat) return false;
+  const Group& maker = group(home);
+  if (maker.kind == Group::Kind::host || maker.kind == Group::Kind::concat) return false;
+  // What is computed once a session, or once a binding, outlives the run.
+  for (NodeId node : {part, group(concat).anchor})
+    if (exact_time_[node.index] != Time::run) return false;
+  if (schedule_.inside[part.index] || uses_.output_uses[part.index] > 0) return false;
+  // The host reads dense tensors.
+  return std::ranges::none_of(uses_.users[part.index], [&](NodeId user) {
+    const int reader = schedule_.home[user.index];
+    return reader >= 0 && group(reader).kind == Group::Kind::host;
+  });
+}
+
+// What lies side by side anyway costs nothing to write in place. So do rows that lie apart, where
+// kernels move them as vectors.
+void Fuser::place_parts(int concat) {
+  constexpr int64_t kVector = 16;  // elements
+  const Group& g = group(concat);
+  const Node& node = graph_[g.anchor];
+  const int axis = node.as<ConcatAttr>().axis;
+  const Dims& shape = graph_.shape(g.anchor);
+  const bool dense =
+      std::all_of(shape.begin(), shape.begin() + axis, [](Dim dim) { return is_one(dim); });
+  const bool innermost = axis + 1 == static_cast<int>(shape.size());
+  const auto in_vectors = [](Dim d) { return d.is_constant() && d.value() % kVector == 0; };
+  Dim start = 0;
+  for (NodeId part : node.inputs) {
+    const Dim extent = graph_.shape(part)[static_cast<size_t>(axis)];
+    const bool rows = innermost && in_vectors(shape.back()) && in_vectors(start);
+    if ((dense || rows) && may_lie_inside(part, concat) &&
+        std::ranges::count(node.inputs, part) == 1)
+      schedule_.inside[part.index] = Inside{g.anchor, axis, start, dense};
+    start = start + extent;
+  }
+}
+
 }  // namespace
 
 Schedule fuse(Graph graph) { return Fuser(std::move(graph)).run(); }
@@ -502,8 +552,11 @@ std::string to_string(const Schedule& schedule) {
       const Node& node = schedule.graph[member];
       const bool output =
           std::find(group.outputs.begin(), group.outputs.end(), member) != group.outputs.end();
-      text += fmt::format("  {}%{} {} : {}\n", output ? "*" : " ", member.index, name(node.op),
+      text += fmt::format("  {}%{} {} : {}", output ? "*" : " ", member.index, name(node.op),
                           to_string(node.type));
+      if (const auto& inside = schedule.inside[member.index])
+        text += fmt::format(" in %{} from {}", inside->whole.index, to_string(inside->start));
+      text += '\n';
     }
   }
   return text;

@@ -1,6 +1,7 @@
 // A graph cut into groups, each of which becomes one kernel.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct Group {
     reduction,    // rows: `reduce` nodes over one set of axes and what surrounds them
     window,       // a sliding window and what follows
     contraction,  // dot or conv and its epilogue
-    concat,       // parts written side by side
+    concat,       // parts written side by side, but for those that other kernels write there
     host,         // one primitive that is not generated: evaluated by itself
   };
   Kind kind;
@@ -50,11 +51,21 @@ struct Group {
   Unfit unfit = Unfit::no_kernel;
 };
 
+// Where a value lies in memory if that is inside a concatenation: its kernel writes it where it
+// belongs, and all who read it read it there.
+struct Inside {
+  NodeId whole;
+  int axis;
+  Dim start;   // along that axis
+  bool dense;  // side by side, as by itself: else its rows lie apart
+};
+
 struct Schedule {
   Graph graph;
   std::vector<Group> groups;       // in an order of execution
   std::vector<int> home;           // by node: its group, or -1: computed inside every user
   std::vector<bool> materialised;  // by node: has a buffer (inputs and constants have one too)
+  std::vector<std::optional<Inside>> inside;  // by node
 };
 
 std::string to_string(const Schedule& schedule);

@@ -109,7 +109,13 @@ class Placer {
       out_.places[output.index] = {Place::Kind::tensor, out_.tensors++};
       return;
     }
+    // A concatenation lives as soon as one of its parts.
+    if (const auto& inside = schedule_.inside[output.index]) output = inside->whole;
     if (out_.places[output.index].kind != Place::Kind::none) return;
+    if (life_of_[output.index] >= 0) {
+      life(output).last = at;
+      return;
+    }
     const TensorType& type = graph_.type(output);
     int64_t count = 1;
     for (Dim dim : type.shape) count = checked_mul(count, sizes_(dim));

@@ -80,6 +80,11 @@ Step make_step(const Schedule& schedule, const Group& group) {
   }
 }
 
+bool does_nothing(const Step& step) {
+  const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel);
+  return loops && loops->empty();
+}
+
 std::vector<NodeId> memory_of(const Graph& graph, const Step& step) {
   std::vector<NodeId> nodes;
   const auto add = [&](const Loops& loops) {

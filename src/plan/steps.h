@@ -33,6 +33,8 @@ struct Step {
 };
 
 Step make_step(const Schedule& schedule, const Group& group);
+// A concatenation whose parts are written by those who make them.
+bool does_nothing(const Step& step);
 
 // The values whose memory a step reads or writes, besides those it makes itself; with repetitions.
 std::vector<NodeId> memory_of(const Graph& graph, const Step& step);

@@ -149,6 +149,22 @@ TEST_F(Emulated, MatrixProducts) {
   products.check(0);
 }
 
+TEST_F(Emulated, Concatenations) {
+  Products products;
+  Builder b;
+  const Dim m = symbol(b, 37);
+  const NodeId x = b.input("x", {DType::f32, {m, 8}});
+  const NodeId first = b.matmul(x, b.constant(integers({8, 16}, 9)));
+  const NodeId rows[] = {first, b.matmul(first, b.constant(integers({16, 32}, 8)))};
+  const NodeId wide = b.concat(rows, 1);
+  const NodeId whole[] = {b.matmul(wide, b.constant(integers({48, 16}, 7))), first};
+  b.output("y", b.concat(whole, 0));
+  products.add("parts", b.finish(), {1, 37}, {Precision::fp32}, [](int64_t size) {
+    return std::vector<Shape>{{size, 8}};
+  });
+  products.check(0);
+}
+
 TEST_F(Emulated, Convolutions) {
   Products products;
   struct Convolution {

@@ -102,6 +102,32 @@ TEST_F(Fusion, AHeadSplitBehindAProductIsAStore) {
   EXPECT_EQ(c.n_axes, 2) << to_string(c);
 }
 
+TEST_F(Fusion, PartsOfAConcatenationAreWrittenWhereTheyBelong) {
+  const NodeId x = b.input("x", {DType::f32, {symbol(5), 32}});
+  const NodeId first = b.matmul(x, weight({32, 48}));
+  const NodeId parts[] = {first, b.matmul(first, weight({48, 16})), x};
+  const NodeId whole = b.concat(parts, 1);
+  const Schedule s = schedule(b.matmul(whole, weight({96, 16})));
+  ASSERT_EQ(kinds(s), "contraction contraction concat contraction");
+  const Contraction maker = emit_contraction(s, s.groups[1]);
+  EXPECT_EQ(maker.lhs.buffers[0].node, s.groups[2].anchor) << to_string(maker);
+  EXPECT_EQ(maker.epilogue.buffers[0].node, s.groups[2].anchor) << to_string(maker);
+  EXPECT_TRUE(same(maker.epilogue.stores[0].address.offset, 48)) << to_string(maker);
+  EXPECT_EQ(emit_loops(s, s.groups[2]).size(), 1u);  // of x
+}
+
+TEST_F(Fusion, PartsThatOthersNeedDenseAreCopied) {
+  const NodeId x = b.input("x", {DType::f32, {symbol(5), 32}});
+  const NodeId output = b.matmul(x, weight({32, 48}));
+  const NodeId sorted = b.matmul(x, weight({32, 16}));
+  const NodeId narrow = b.matmul(x, weight({32, 3}));
+  const NodeId parts[] = {output, sorted, narrow};
+  b.output("part", output);
+  b.output("sorted", b.get(b.sort(sorted, {1, false, 16}), 0));
+  const Schedule s = schedule(b.matmul(b.concat(parts, 1), weight({67, 16})));
+  for (const auto& inside : s.inside) EXPECT_FALSE(inside.has_value());
+}
+
 // Two products whose sums wait for each other must not merge into a circle.
 TEST_F(Fusion, GroupsNeverWaitForThemselves) {
   const NodeId x = b.input("x", {DType::f32, {symbol(3), 16}});

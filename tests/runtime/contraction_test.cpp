@@ -77,6 +77,24 @@ TEST(Contractions, ProductsOfAllSizes) {
       }
 }
 
+// Whose results lie inside concatenations, and are read there.
+TEST(Contractions, PartsOfConcatenations) {
+  const auto pads = attribute("pads", std::vector<int64_t>{1, 1, 1, 1});
+  const auto joined = [](std::vector<std::string> parts, std::string name, int64_t axis) {
+    return node("Concat", std::move(parts), {std::move(name)}, {attribute("axis", axis)});
+  };
+  for (int64_t images : {1, 2})
+    compare(
+        {node("Conv", {"a", "b"}, {"c"}, {pads}), node("Conv", {"c", "b"}, {"d"}, {pads}),
+         joined({"c", "d"}, "cd", 1), node("Relu", {"cd"}, {"r"}),
+         node("Split", {"r"}, {"s", "t"}, {attribute("axis", int64_t{1})}),
+         node("Conv", {"s", "b"}, {"e"}, {pads}), joined({"c", "t", "e"}, "f", 1),
+         joined({"f", "cd", "c"}, "g", 1), node("Sigmoid", {"g"}, {"h"}),
+         node("MaxPool", {"c"}, {"p"}, {attribute("kernel_shape", std::vector<int64_t>{2, 2})}),
+         node("Flatten", {"h"}, {"k"}), node("Flatten", {"p"}, {"q"}), joined({"k", "q"}, "y", 1)},
+        random({images, 32, 9, 11}, 1), random({32, 32, 3, 3}, 2), 300 * 300);
+}
+
 // Large enough for the matrix units.
 TEST(Contractions, LargeProducts) {
   compare_product(16, 1600, 1000);

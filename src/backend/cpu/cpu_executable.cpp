@@ -40,7 +40,7 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
   for (const Group& group : schedule_.groups) {
     Step step = make_step(schedule_, group);
     if (group.time == Time::run) {
-      steps_.push_back(std::move(step));
+      if (!does_nothing(step)) steps_.push_back(std::move(step));
       continue;
     }
     for (NodeId output : group.outputs) prepare_step_of_[output.index] = prepare_steps_.size();

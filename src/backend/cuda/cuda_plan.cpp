@@ -81,8 +81,10 @@ std::vector<Time> CudaPlan::node_times() const {
 // The steps of a run, with attention as one step where there is a kernel for it.
 std::vector<Step> CudaPlan::fused_steps() const {
   std::vector<Step> steps;
-  for (const Group& group : schedule_.groups)
-    if (group.time == Time::run) steps.push_back(make_step(schedule_, group));
+  for (const Group& group : schedule_.groups) {
+    if (group.time != Time::run) continue;
+    if (Step step = make_step(schedule_, group); !does_nothing(step)) steps.push_back(step);
+  }
   std::vector<bool> gone(steps.size());
   for (AttentionSteps& found : find_attention(schedule_, steps)) {
     if (!make_cuda_attention(found.attention.scores, found.attention.values, false,
