@@ -1,6 +1,7 @@
 """Tables of the results, in Markdown that also reads well on a terminal."""
 import math
 import re
+import statistics
 
 
 def table(header, rows):
@@ -143,18 +144,37 @@ def fixed_report(section):
     return "\n\n".join(part for part in parts if part)
 
 
+def bind_rows(section):
+    return [
+        [
+            work,
+            str(bind["plans"]),
+            *(number(of(bind["ms"])) for of in (statistics.median, min, max)),
+        ]
+        for work, bind in section["binds"].items()
+    ]
+
+
 def changing_report(section):
     engines = section["engines"]
     rows = []
     for work, results in section["models"].items():
-        for key, title in (("first_ms", "first pass"), ("second_ms", "second pass")):
+        for key, title in (
+            ("create_ms", "the session"),
+            ("first_ms", "first pass"),
+            ("second_ms", "second pass"),
+        ):
             values = [field(results, e, key) for e in engines]
             rows.append([f"{work}, {title}", *map(number, values)])
     parts = [
         "### Changing shapes, ms for the whole pass",
         f"Every call of the first pass has a shape never seen; medians of {section['rounds']} fresh "
-        "processes of each engine.",
+        "processes of each engine. Onrush makes its plan in the first call, the others when the "
+        "session is made.",
         table(["work", *engines], rows),
+        "### Binding a new size",
+        "What Onrush does before the first run at a size that its plan has not had, on one thread.",
+        table(["work", "plans", "median, ms", "least, ms", "most, ms"], bind_rows(section)),
         "### Changing shapes, largest difference to onnxruntime, as a part of the largest output",
         difference_table(section),
         errors(section["models"]),

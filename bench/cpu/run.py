@@ -46,6 +46,7 @@ def new_section(options):
         "engines": options.engines,
         "versions": {},
         "models": {},
+        "binds": {},
     }
 
 
@@ -179,6 +180,23 @@ def changing_work():
     }
 
 
+def measure_binds(name, path, command, arguments, options, section):
+    """What Onrush needs to give its plan another size; one thread binds."""
+    try:
+        with Process("onrush", options.threads) as process:
+            plans, times = process.call("binds", path, options.threads, command, *arguments)
+    except EngineError as error:
+        print(f"{name}: no binds: {error}", file=sys.stderr)
+        return
+    section["binds"][name] = {"plans": plans, "sizes": len(times) + 1, "ms": times}
+
+
+def bert_lengths():
+    feeds = models.architecture_feeds("bert_base")
+    lengths = [8 * n for n in range(1, 17)]
+    return [{name: array[:, :length] for name, array in feeds.items()} for length in lengths]
+
+
 def measure_passes(path, command, arguments, options, results, versions):
     totals, outputs = {e: [] for e in options.engines}, {}
     for number in range(options.rounds):
@@ -189,8 +207,9 @@ def measure_passes(path, command, arguments, options, results, versions):
             def work():
                 with Process(engine, options.threads) as process:
                     versions[engine] = process.version
-                    process.call("make_session", path)
-                    return process.call(command, 2, *arguments)
+                    create_ms = process.call("make_session", path)
+                    passes, outputs = process.call(command, 2, *arguments)
+                    return [create_ms, *passes], outputs
 
             answer = attempt(results, engine, work)
             if answer:
@@ -198,8 +217,8 @@ def measure_passes(path, command, arguments, options, results, versions):
                 outputs[engine] = answer[1]
     for engine, passes in totals.items():
         if passes and "error" not in results.get(engine, {}):
-            first, second = (statistics.median(column) for column in zip(*passes))
-            results[engine] = {"first_ms": first, "second_ms": second}
+            create, first, second = (statistics.median(column) for column in zip(*passes))
+            results[engine] = {"create_ms": create, "first_ms": first, "second_ms": second}
     add_differences(results, {e: o for e, o in outputs.items() if "error" not in results[e]})
 
 
@@ -238,6 +257,11 @@ def measure(options, section, progress):
             results = section["models"].setdefault(name, {})
             progress(name)
             measure_passes(path, command, arguments, options, results, section["versions"])
+            measure_binds(name, path, command, arguments, options, section)
+        bert, lengths = models.case("bert_base"), bert_lengths()
+        name = f"BERT, {len(lengths)} lengths"
+        progress(name)
+        measure_binds(name, bert.path, "passes", [lengths], options, section)
     else:
         for name in options.models:
             progress(name)

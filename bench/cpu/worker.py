@@ -27,6 +27,17 @@ def milliseconds(work, *arguments):
     return 1000 * (time.perf_counter() - begin), result
 
 
+def decode_loop(run, steps, first_feeds, past_names):
+    """Calls `run` once a step, with the longer past that the step before has given."""
+    feeds = dict(first_feeds)
+    for _ in range(steps):
+        length = feeds[past_names[0]].shape[2] + 1
+        feeds["attention_mask"] = feeds["attention_mask"][:, :1].repeat(length, axis=1)
+        feeds["position_ids"] = feeds["position_ids"] * 0 + (length - 1)
+        _, *present = run(feeds)
+        feeds.update(zip(past_names, present))
+
+
 class Worker:
     def __init__(self, engine, threads):
         self.engine = ENGINES[engine](threads)
@@ -79,18 +90,38 @@ class Worker:
         """As passes(), of a decode loop: outputs after the first come back as the past inputs."""
         totals, outputs = [], []
         for number in range(count):
-            total, feeds = 0.0, dict(first_feeds)
-            for step in range(steps):
-                length = feeds[past_names[0]].shape[2] + 1
-                feeds["attention_mask"] = feeds["attention_mask"][:, :1].repeat(length, axis=1)
-                feeds["position_ids"] = feeds["position_ids"] * 0 + (length - 1)
-                latency, (logits, *present) = milliseconds(self.engine.run, feeds)
+            total = 0.0
+
+            def timed(feeds):
+                nonlocal total
+                latency, result = milliseconds(self.engine.run, feeds)
                 total += latency
-                feeds.update(zip(past_names, present))
                 if number == 0:
-                    outputs.append(logits)
+                    outputs.append(result[0])
+                return result
+
+            decode_loop(timed, steps, first_feeds, past_names)
             totals.append(total)
         return totals, outputs
+
+    def binds(self, path, threads, command, *arguments):
+        """Onrush alone: plans made, and the milliseconds of each bind but the first, over one pass
+        of the work that `passes` or `decode` times."""
+        import onrush
+
+        session, profile = onrush.Session(path, threads=threads), onrush.Profile()
+
+        def run(feeds):
+            return list(session.run(feeds, profile=profile).values())
+
+        if command == "decode":
+            decode_loop(run, *arguments)
+        else:
+            for feeds in arguments[0]:
+                run(feeds)
+        events = [event for each in profile.runs for event in each.events]
+        plans = sum(event.step.kind == "compile" for event in events)
+        return plans, [e.duration_ns / 1e6 for e in events if e.step.kind == "bind"][1:]
 
 
 def main():

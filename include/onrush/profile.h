@@ -13,7 +13,8 @@ struct ProfiledStep {
   // "pointwise", "reduction", "window", "contraction", "concat": a kernel of that form;
   // "attention": several of them as one; "primitive": a sort, scan or the like by its own kernels;
   // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
-  // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet.
+  // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet;
+  // "bind": a plan is given sizes that it has not had lately.
   // On a GPU also "copy": of inputs and outputs; "send": the host hands these copies to the driver;
   // "launch": it hands it kernels; "wait": it waits for the device, which is idle or not yet heard
   // of.
@@ -24,7 +25,7 @@ struct ProfiledStep {
   std::string apart = {};                 // why it is not part of a kernel before it
   std::string way = {};  // on a GPU, where there are several: how it is computed at the sizes
 
-  // At the sizes of the run. All 0 for "graph" and "compile".
+  // At the sizes of the run. All 0 for "graph", "compile" and "bind".
   int64_t bytes_read = 0;  // each element that is needed counts once
   int64_t bytes_written = 0;
   int64_t flops = 0;          // floating-point operations; a function such as exp is one

@@ -14,8 +14,8 @@ class Step(NamedTuple):
 
     ``kind`` is "pointwise", "reduction", "window", "contraction" or "concat" for a kernel of that
     form, "host" for a primitive that is evaluated by itself, "graph" for all of a plan on the
-    device "reference", and "compile" where a plan is made. ``name`` lists its primitives, as in
-    "dot+add+max"; ``nodes`` the ONNX nodes that it computes.
+    device "reference", "compile" where a plan is made and "bind" where one is given new sizes.
+    ``name`` lists its primitives, as in "dot+add+max"; ``nodes`` the ONNX nodes that it computes.
     """
 
     kind: str

@@ -32,7 +32,8 @@ std::string bytes_text(double bytes) {
 }
 
 std::string kind_of(const ProfiledStep& step) {
-  return step.kind == "graph" || step.kind == "compile" ? "other" : step.kind;
+  const bool other = step.kind == "graph" || step.kind == "compile" || step.kind == "bind";
+  return other ? "other" : step.kind;
 }
 
 std::string title_of(const StepFigures& figures) {

@@ -91,7 +91,8 @@ std::vector<TimelineEvent> pieces_of(const RunProfile& run) {
 std::vector<ProfileEvent> device_work(const RunProfile& run) {
   std::vector<ProfileEvent> work;
   for (const ProfileEvent& event : run.events) {
-    if (event.step->kind == "host" || event.step->kind == "compile") return {};
+    const std::string& kind = event.step->kind;
+    if (kind == "host" || kind == "compile" || kind == "bind") return {};
     if (!is_of_host(event)) work.push_back(event);
   }
   const bool waited = !run.events.empty() && run.events.back().step->kind == "wait";

@@ -87,6 +87,7 @@ bool does_nothing(const Step& step) {
 
 std::vector<NodeId> memory_of(const Graph& graph, const Step& step) {
   std::vector<NodeId> nodes;
+  nodes.reserve(8);
   const auto add = [&](const Loops& loops) {
     for (const LoopBuffer& buffer : loops.buffers) nodes.push_back(buffer.node);
   };

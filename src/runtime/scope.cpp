@@ -139,6 +139,13 @@ std::shared_ptr<const Binding> CompiledSegment::known_binding(const std::vector<
   return bindings_.front().second;
 }
 
+std::shared_ptr<const Binding> CompiledSegment::bind(RunState& state, SizeTable sizes) const {
+  static const auto profiled =
+      std::make_shared<const ProfiledStep>(ProfiledStep{"bind", "bind", {}});
+  const ProfileTimer timer(state, profiled);
+  return executable_->bind(std::move(sizes));
+}
+
 std::shared_ptr<const Binding> CompiledSegment::match(RunState& state,
                                                       const Environment& environment,
                                                       size_t max_bindings) {
@@ -160,7 +167,7 @@ std::shared_ptr<const Binding> CompiledSegment::match(RunState& state,
   if (!shapes_match(segment_.graph, sizes, inputs)) return nullptr;
   for (const Guard& guard : shapes.guards())
     if (!sizes.holds(guard)) return nullptr;
-  bindings_.emplace_front(state.sizes, executable_->bind(std::move(sizes)));
+  bindings_.emplace_front(state.sizes, bind(state, std::move(sizes)));
   by_sizes_[state.sizes] = bindings_.begin();
   if (bindings_.size() > max_bindings) {
     by_sizes_.erase(bindings_.back().first);
@@ -259,6 +266,18 @@ TensorType Scope::type_of(const Environment& environment, const std::string& out
        output);
 }
 
+std::unique_ptr<CompiledSegment> Scope::compile(const Position& position, RunState& state,
+                                                const Environment& environment) const {
+  static const auto profiled =
+      std::make_shared<const ProfiledStep>(ProfiledStep{"compile", "compile", {}});
+  const ProfileTimer timer(state, profiled);
+  LoweredSegment segment = lower_at(position, environment);
+  if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
+    fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",
+         describe(*shared_.model, *segment.rest.front()));
+  return std::make_unique<CompiledSegment>(std::move(segment), *shared_.backend);
+}
+
 Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Environment& environment,
                                 std::shared_ptr<const Binding>& binding) {
   const std::lock_guard lock(position.mutex);
@@ -268,14 +287,7 @@ Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Envir
     position.plans.splice(position.plans.begin(), position.plans, it);
     return position.plans.front();
   }
-  static const auto profiled =
-      std::make_shared<const ProfiledStep>(ProfiledStep{"compile", "compile", {}});
-  const ProfileTimer timer(state, profiled);
-  LoweredSegment segment = lower_at(position, environment);
-  if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
-    fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",
-         describe(*shared_.model, *segment.rest.front()));
-  auto plan = std::make_unique<CompiledSegment>(std::move(segment), *shared_.backend);
+  auto plan = compile(position, state, environment);
   auto rest = this->position(plan->rest());
   position.plans.push_front({std::move(plan), std::move(rest)});
   Compiled& compiled = position.plans.front();

@@ -55,6 +55,7 @@ class CompiledSegment {
   bool contents_match(std::span<const Tensor> inputs) const;
   void find_inputs_read();
   std::shared_ptr<const Binding> known_binding(const std::vector<int64_t>& sizes);
+  std::shared_ptr<const Binding> bind(RunState& state, SizeTable sizes) const;
 
   LoweredSegment segment_;           // its graph keeps inputs and shapes; nodes go to the backend
   size_t outputs_;                   // of the graph
@@ -87,6 +88,8 @@ class Scope {
   struct Compiled;
   std::unique_ptr<Position> position(std::vector<NodePtr> nodes) const;
   LoweredSegment lower_at(const Position& position, const Environment& environment) const;
+  std::unique_ptr<CompiledSegment> compile(const Position& position, RunState& state,
+                                           const Environment& environment) const;
   Compiled& plan_at(Position& position, RunState& state, const Environment& environment,
                     std::shared_ptr<const Binding>& binding);
 

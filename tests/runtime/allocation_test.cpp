@@ -1,9 +1,10 @@
-// A steady run allocates nothing. Every allocation of this program is counted: those of C++ here,
-// the aligned ones of tensors through the C function they call.
+// A steady run allocates nothing, and a new size little. Every allocation of this program is
+// counted: those of C++ here, the aligned ones of tensors through the C function they call.
 #include <algorithm>
 #include <atomic>
 #include <climits>
 #include <cstdlib>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <new>
@@ -97,6 +98,49 @@ TEST_P(SteadyRuns, AllocateNothing) {
   }
   EXPECT_EQ(fewest, 0);
   EXPECT_EQ(results[0].tensor().data(), calls[1].outputs["y"].data());
+}
+
+// So many equal layers, each a convolution and what follows it.
+Graph layers(int count) {
+  std::vector<Node> nodes;
+  std::string at = "x";
+  for (int i = 0; i < count; ++i) {
+    const std::string conv = fmt::format("c{}", i), next = fmt::format("r{}", i);
+    nodes.push_back(
+        node("Conv", {at, "w"}, {conv}, {attribute("pads", std::vector<int64_t>{1, 1, 1, 1})}));
+    nodes.push_back(node("Relu", {conv}, {next}));
+    at = next;
+  }
+  Graph result = graph({}, nodes, {at});
+  ValueInfo x = value_info("x");
+  x.type.element = DType::f32;
+  x.type.shape = {{1, ""}, {8, ""}, {std::nullopt, "h"}, {std::nullopt, "w"}};
+  result.inputs = {x};
+  result.initializers = {{"w", random({8, 8, 3, 3})}};
+  return result;
+}
+
+// The fewest allocations of a run at a size that the plan has not had.
+long allocations_of_a_new_size(const Graph& network) {
+  SessionOptions options;
+  options.threads = 1;
+  const std::string bytes = encode(model(network));
+  const Session session = Session::load(bytes_of(bytes), options);
+  long fewest = LONG_MAX;
+  for (int64_t size = 20; size > 10; --size) {
+    const NamedValues inputs = {{"x", random({1, 8, size, size})}};
+    const long before = allocations;
+    session.run(inputs);
+    fewest = std::min<long>(fewest, allocations - before);
+  }
+  return fewest;
+}
+
+TEST(NewSizes, BindEqualLayersOnce) {
+  const long few = allocations_of_a_new_size(layers(4));
+  const long many = allocations_of_a_new_size(layers(24));
+  EXPECT_LE(many - few, 2 * 20) << few << " for 4 layers, " << many << " for 24";
+  EXPECT_LE(few, 200);
 }
 
 TEST(SteadyRuns, AreCounted) {

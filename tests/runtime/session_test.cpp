@@ -71,6 +71,8 @@ TEST_P(Sessions, TellWhereTheTimeOfARunGoes) {
     s.run({{"x", x}}, {}, run_options);
     ASSERT_FALSE(profile.events.empty());
     EXPECT_EQ(profile.events[0].step->kind == "compile", first);
+    const auto is_bind = [](const ProfileEvent& event) { return event.step->kind == "bind"; };
+    EXPECT_EQ(std::ranges::count_if(profile.events, is_bind), first ? 1 : 0);
     std::vector<std::string> nodes;
     int64_t end = profile.start_ns;
     for (const ProfileEvent& event : profile.events) {
