@@ -369,14 +369,14 @@ NodeId Builder::concat(std::span<const NodeId> parts, int axis) {
   return add_node(Op::concat, std::move(kept), ConcatAttr{axis}, std::move(type));
 }
 
-NodeId Builder::squeeze(NodeId x, Axes axes) {
+NodeId Builder::squeeze(NodeId x, const Axes& axes) {
   Dims shape;
   for (int i = 0; i < rank(x); ++i)
     if (!contains(axes, i)) shape.push_back(this->shape(x)[static_cast<size_t>(i)]);
   return reshape(x, std::move(shape));
 }
 
-NodeId Builder::unsqueeze(NodeId x, Axes axes) {
+NodeId Builder::unsqueeze(NodeId x, const Axes& axes) {
   Dims shape = this->shape(x);
   for (int axis : axes) shape.insert(shape.begin() + axis, Dim(1));
   return reshape(x, std::move(shape));

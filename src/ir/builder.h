@@ -83,8 +83,8 @@ class Builder {
   NodeId slice_axis(NodeId x, int axis, Dim start, Dim extent, int64_t step = 1);
   NodeId pad(NodeId x, NodeId value, Dims low, Dims high);  // value: scalar of x's dtype
   NodeId concat(std::span<const NodeId> parts, int axis);
-  NodeId squeeze(NodeId x, Axes axes);    // removes axes of extent 1
-  NodeId unsqueeze(NodeId x, Axes axes);  // positions in the result, ascending
+  NodeId squeeze(NodeId x, const Axes& axes);    // removes axes of extent 1
+  NodeId unsqueeze(NodeId x, const Axes& axes);  // positions in the result, ascending
 
   // --- along axes
   NodeId reduce(ReduceKind kind, NodeId x, Axes axes, bool last = false);  // keeps rank

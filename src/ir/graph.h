@@ -32,7 +32,7 @@ struct NodeId {
   uint32_t index = UINT32_MAX;
   bool valid() const { return index != UINT32_MAX; }
   bool operator==(const NodeId&) const = default;
-  auto operator<=>(const NodeId&) const = default;
+  bool operator<(const NodeId& other) const { return index < other.index; }
 };
 
 // The ONNX nodes a primitive stems from: ascending indices into Graph::origin_names.
