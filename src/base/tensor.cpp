@@ -4,6 +4,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/pages.h"
 #include <onrush/tensor.h>
 #include <onrush/value.h>
 
@@ -14,7 +15,7 @@ constexpr size_t kAlignment = 64;
 
 std::shared_ptr<const void> allocate(size_t bytes, void*& data) {
   data = std::aligned_alloc(kAlignment, (bytes + kAlignment) / kAlignment * kAlignment);
-  if (!data) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes of host memory", bytes);
+  if (!data) fail_to_allocate(bytes);
   return {data, [](const void* p) { std::free(const_cast<void*>(p)); }};
 }
 

@@ -47,12 +47,13 @@ void add_model(CLI::App& command, std::string& model) {
 }
 
 void add_precision(CLI::App& command, Precision& precision, const std::string& description) {
-  std::map<std::string, Precision> precisions;
+  std::vector<std::string> names;
   for (const auto& [name, value] : kPrecisions)
-    if (value != Precision::standard) precisions.emplace(name, value);
-  command.add_option("--precision", precision, description)
+    if (value != Precision::standard) names.emplace_back(name);
+  const auto set = [&precision](const std::string& name) { precision = *precision_of(name); };
+  command.add_option_function<std::string>("--precision", set, description)
       ->type_name("NAME")
-      ->transform(quiet(CLI::CheckedTransformer(precisions)));
+      ->check(quiet(CLI::IsMember(names)));
 }
 
 void add_device(CLI::App& command, std::string& device, const std::string& description) {

@@ -85,6 +85,7 @@ class CpuBinding final : public Binding {
   void* address(const Place& place, const Frame& frame) const;
   Tensor tensor(NodeId node, const Frame& frame) const;
   bool is_written(size_t output) const;  // by a step
+  Tensor new_output(size_t index) const;
   void prepare_outputs(Frame& frame) const;
   void execute(const BoundStep& step, Frame& frame) const;
   void execute_host(NodeId id, Frame& frame) const;
@@ -265,13 +266,23 @@ bool CpuBinding::is_written(size_t output) const {
   return place.kind == Place::Kind::output && place.index == static_cast<int>(output);
 }
 
+Tensor CpuBinding::new_output(size_t index) const {
+  const GraphOutput& output = graph().outputs[index];
+  try {
+    return Tensor(graph().dtype(output.node), output_shapes_[index]);
+  } catch (const Error& error) {
+    fail(error.code(), "output '{}' of shape {}: {}", output.name, to_string(output_shapes_[index]),
+         error.what());
+  }
+}
+
 void CpuBinding::prepare_outputs(Frame& frame) const {
   for (size_t i = 0; i < frame.outputs.size(); ++i) {
     if (!is_written(i)) continue;
     const DType dtype = graph().dtype(graph().outputs[i].node);
     if (frame.outputs[i])
       check_given(graph().outputs[i].name, frame.outputs[i], dtype, output_shapes_[i]);
-    else frame.outputs[i] = Tensor(dtype, output_shapes_[i]);
+    else frame.outputs[i] = new_output(i);
   }
 }
 
