@@ -496,9 +496,14 @@ void Fuser::place_parts(int concat) {
   for (NodeId part : node.inputs) {
     const Dim extent = graph_.shape(part)[static_cast<size_t>(axis)];
     const bool rows = innermost && in_vectors(shape.back()) && in_vectors(start);
-    if ((dense || rows) && may_lie_inside(part, concat) &&
+    // Elements that lie side by side may be looked at in another shape.
+    NodeId stored = part;
+    while (dense && is_free(stored) && graph_[stored].op == Op::reshape)
+      stored = graph_[stored].inputs[0];
+    if ((dense || rows) && may_lie_inside(stored, concat) &&
         std::ranges::count(node.inputs, part) == 1)
-      schedule_.inside[part.index] = Inside{g.anchor, axis, start, dense};
+      for (NodeId written : {stored, part})
+        schedule_.inside[written.index] = Inside{g.anchor, axis, start, dense};
     start = start + extent;
   }
 }

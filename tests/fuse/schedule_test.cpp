@@ -116,6 +116,18 @@ TEST_F(Fusion, PartsOfAConcatenationAreWrittenWhereTheyBelong) {
   EXPECT_EQ(emit_loops(s, s.groups[2]).size(), 1u);  // of x
 }
 
+TEST_F(Fusion, PartsSideBySideMayBeReshaped) {
+  const Dim n = symbol(5);
+  const NodeId x = b.input("x", {DType::f32, {n, 32}}), y = b.input("y", {DType::f32, {1, n, 6}});
+  const NodeId product = b.matmul(x, weight({32, 6}));
+  const NodeId parts[] = {y, b.reshape(product, {1, n, 6})};
+  const Schedule s = schedule(b.concat(parts, 1));
+  ASSERT_EQ(kinds(s), "contraction concat");
+  EXPECT_EQ(emit_loops(s, s.groups[1]).size(), 1u);  // of y
+  const Contraction maker = emit_contraction(s, s.groups[0]);
+  EXPECT_TRUE(same(maker.epilogue.stores[0].address.offset, 6 * n)) << to_string(maker);
+}
+
 TEST_F(Fusion, PartsThatOthersNeedDenseAreCopied) {
   const NodeId x = b.input("x", {DType::f32, {symbol(5), 32}});
   const NodeId output = b.matmul(x, weight({32, 48}));
