@@ -266,6 +266,18 @@ TensorType Scope::type_of(const Environment& environment, const std::string& out
        output);
 }
 
+// Lowering names the file itself; so does this, for what fails while a plan is made, bound or run.
+template <class Work>
+void Scope::name_file(const Work& work) const {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled) throw;
+    const std::string& path = shared_.model->path;
+    fail(error.code(), "{}: {}", path.empty() ? "model" : path, error.what());
+  }
+}
+
 std::unique_ptr<CompiledSegment> Scope::compile(const Position& position, RunState& state,
                                                 const Environment& environment) const {
   static const auto profiled =
@@ -275,14 +287,17 @@ std::unique_ptr<CompiledSegment> Scope::compile(const Position& position, RunSta
   if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
     fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",
          describe(*shared_.model, *segment.rest.front()));
-  return std::make_unique<CompiledSegment>(std::move(segment), *shared_.backend);
+  std::unique_ptr<CompiledSegment> plan;
+  name_file(
+      [&] { plan = std::make_unique<CompiledSegment>(std::move(segment), *shared_.backend); });
+  return plan;
 }
 
 Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Environment& environment,
                                 std::shared_ptr<const Binding>& binding) {
   const std::lock_guard lock(position.mutex);
   for (auto it = position.plans.begin(); it != position.plans.end(); ++it) {
-    binding = it->plan->match(state, environment, shared_.bindings_per_plan);
+    name_file([&] { binding = it->plan->match(state, environment, shared_.bindings_per_plan); });
     if (!binding) continue;
     position.plans.splice(position.plans.begin(), position.plans, it);
     return position.plans.front();
@@ -291,7 +306,7 @@ Scope::Compiled& Scope::plan_at(Position& position, RunState& state, const Envir
   auto rest = this->position(plan->rest());
   position.plans.push_front({std::move(plan), std::move(rest)});
   Compiled& compiled = position.plans.front();
-  binding = compiled.plan->match(state, environment, shared_.bindings_per_plan);
+  name_file([&] { binding = compiled.plan->match(state, environment, shared_.bindings_per_plan); });
   internal_check(binding != nullptr, "a new plan matches the values it was made for");
   return compiled;
 }
@@ -321,7 +336,7 @@ void Scope::run(RunState& state, Environment& environment, const Presets& preset
     }
     std::shared_ptr<const Binding> binding;
     Compiled& compiled = plan_at(*at, state, environment, binding);
-    compiled.plan->run(*binding, state, environment, presets);
+    name_file([&] { compiled.plan->run(*binding, state, environment, presets); });
     at = compiled.rest.get();
   }
 }

@@ -88,6 +88,8 @@ class Scope {
   struct Compiled;
   std::unique_ptr<Position> position(std::vector<NodePtr> nodes) const;
   LoweredSegment lower_at(const Position& position, const Environment& environment) const;
+  template <class Work>
+  void name_file(const Work& work) const;
   std::unique_ptr<CompiledSegment> compile(const Position& position, RunState& state,
                                            const Environment& environment) const;
   Compiled& plan_at(Position& position, RunState& state, const Environment& environment,

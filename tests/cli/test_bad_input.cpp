@@ -166,6 +166,28 @@ TEST_F(BadInput, shape) {
   expect_rejected("x", Tensor(DType::f32, {1, 4}), {"'x'", "[batch,3]", "[1,4]"});
 }
 
+// A model of one node over f32 [4] and i64 [2].
+onnx::Model with_integers(const std::string& op) {
+  onnx::Graph graph = onnx::graph({}, {onnx::named("n1", onnx::node(op, {"x", "i"}, {"y"}))}, {});
+  graph.inputs = {value("x", DType::f32, {size(4)}), value("i", DType::i64, {size(2)})};
+  graph.outputs = {value("y", DType::f32, {named("a"), named("b")})};
+  if (op == "Gather") graph.outputs[0].type.shape->pop_back();
+  return onnx::model(std::move(graph));
+}
+
+TEST_F(BadInput, values_that_are_found_to_be_wrong_in_the_run) {
+  const auto expect = [&](const std::string& op, int64_t a, int64_t b,
+                          const std::vector<std::string>& parts) {
+    const std::string model = folder_.write("model.onnx", with_integers(op));
+    write_npy(folder_.path("i.npy"), onnx::tensor<int64_t>(DType::i64, {2}, {a, b}));
+    expect_failure(1, {"run", model, "--input", "i=" + folder_.path("i.npy")}, parts);
+  };
+  expect("Gather", 1, 9, {"model.onnx", "node 'n1'", "index 9 is outside", "extent 4"});
+  expect("Reshape", 3, 3, {"model.onnx", "node 'n1'", "cannot reshape"});
+  expect("Expand", int64_t{1} << 40, 4,
+         {"model.onnx", "output 'y' of shape [1099511627776,4]", "smaller"});
+}
+
 TEST_F(BadInput, files) {
   const auto expect = [&](const std::string& file, const std::string& part) {
     expect_failure(1, {"run", model_, "--input", "x=" + file}, {part});

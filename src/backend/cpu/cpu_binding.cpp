@@ -85,7 +85,7 @@ class CpuBinding final : public Binding {
   void* address(const Place& place, const Frame& frame) const;
   Tensor tensor(NodeId node, const Frame& frame) const;
   bool is_written(size_t output) const;  // by a step
-  Tensor new_output(size_t index) const;
+  Tensor new_output(size_t index, DType dtype, const Shape& shape) const;
   void prepare_outputs(Frame& frame) const;
   void execute(const BoundStep& step, Frame& frame) const;
   void execute_host(NodeId id, Frame& frame) const;
@@ -266,12 +266,11 @@ bool CpuBinding::is_written(size_t output) const {
   return place.kind == Place::Kind::output && place.index == static_cast<int>(output);
 }
 
-Tensor CpuBinding::new_output(size_t index) const {
-  const GraphOutput& output = graph().outputs[index];
+Tensor CpuBinding::new_output(size_t index, DType dtype, const Shape& shape) const {
   try {
-    return Tensor(graph().dtype(output.node), output_shapes_[index]);
+    return Tensor(dtype, shape);
   } catch (const Error& error) {
-    fail(error.code(), "output '{}' of shape {}: {}", output.name, to_string(output_shapes_[index]),
+    fail(error.code(), "output '{}' of shape {}: {}", graph().outputs[index].name, to_string(shape),
          error.what());
   }
 }
@@ -282,7 +281,7 @@ void CpuBinding::prepare_outputs(Frame& frame) const {
     const DType dtype = graph().dtype(graph().outputs[i].node);
     if (frame.outputs[i])
       check_given(graph().outputs[i].name, frame.outputs[i], dtype, output_shapes_[i]);
-    else frame.outputs[i] = new_output(i);
+    else frame.outputs[i] = new_output(i, dtype, output_shapes_[i]);
   }
 }
 
@@ -297,17 +296,17 @@ void CpuBinding::copy_output(size_t index, Frame& frame) const {
                              ? frame.inputs[static_cast<size_t>(place.index)]
                              : frame.tensors[static_cast<size_t>(place.index)];
     if (!to && place.kind == Place::Kind::tensor) return void(to = from);
-    if (!to) to = Tensor(from.dtype(), from.shape());
+    if (!to) to = new_output(index, from.dtype(), from.shape());
     check_given(name, to, from.dtype(), from.shape());
     return copy_elements(from, to);
   }
   if (const Tensor& known = executable_.prepared(node); known && known.dtype() == DType::string) {
-    if (!to) to = Tensor(known.dtype(), known.shape());
+    if (!to) to = new_output(index, known.dtype(), known.shape());
     check_given(name, to, known.dtype(), known.shape());
     return copy_elements(known, to);
   }
   const DType dtype = graph().dtype(node);
-  if (!to) to = Tensor(dtype, output_shapes_[index]);
+  if (!to) to = new_output(index, dtype, output_shapes_[index]);
   check_given(name, to, dtype, output_shapes_[index]);
   if (to.count()) std::memcpy(to.data(), address(place, frame), to.bytes());
 }
@@ -329,7 +328,12 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
   for (const BoundStep& step : steps_) {
     state.check_cancelled();
     const ProfileTimer timer(state, step.profiled);
-    execute(step, *frame);
+    try {
+      execute(step, *frame);
+    } catch (const Error& error) {
+      fail(error.code(), "node '{}': {}", fmt::join(step.step->profiled->nodes, "', '"),
+           error.what());
+    }
   }
   for (size_t i = 0; i < outputs.size(); ++i)
     if (!is_written(i)) copy_output(i, *frame);
