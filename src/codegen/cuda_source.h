@@ -126,7 +126,7 @@ struct CudaKernel {
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
   Grouping grouping = Grouping::none;  // tile
-  double after_us = 0;  // tile: what a persistent one takes for its results, beyond storing them
+  double after_us = 0;  // tile: what a persistent one takes longer for its results than others
   std::vector<CudaTensorMap> maps;  // arguments after all others
   int factor_bytes = 0;             // tile: of an element in shared memory
   int sum_bytes = 0;                // tile: of a partial sum
