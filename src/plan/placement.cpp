@@ -24,7 +24,11 @@ class Placer {
  public:
   Placer(const Schedule& schedule, std::span<const Step* const> steps, const SizeTable& sizes,
          std::span<const DType> storage, std::vector<Place> places)
-      : graph_(schedule.graph), steps_(steps), sizes_(sizes), storage_(storage) {
+      : schedule_(schedule),
+        graph_(schedule.graph),
+        steps_(steps),
+        sizes_(sizes),
+        storage_(storage) {
     out_.places = std::move(places);
     life_of_.assign(graph_.nodes.size(), -1);
     made_by_host_.assign(graph_.nodes.size(), false);
@@ -124,6 +128,7 @@ class Placer {
     lives_.push_back({bytes, at, at});
   }
 
+  const Schedule& schedule_;
   const Graph& graph_;
   std::span<const Step* const> steps_;
   const SizeTable& sizes_;
