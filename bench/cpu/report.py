@@ -144,8 +144,8 @@ def fixed_report(section):
     return "\n\n".join(part for part in parts if part)
 
 
-def bind_rows(section):
-    return [
+def binding_report(section):
+    rows = [
         [
             work,
             str(bind["plans"]),
@@ -153,6 +153,14 @@ def bind_rows(section):
         ]
         for work, bind in section["binds"].items()
     ]
+    parts = [
+        "### Binding a new size",
+        "What Onrush does before the first run at a size that its plan has not had, on one thread.",
+        table(["work", "plans", "median, ms", "least, ms", "most, ms"], rows),
+        f"{section['machine']}; {section['date']}. Processes that wanted one of the "
+        f"{section['processors']} processors meanwhile, this one included: {section['load']:.1f}.",
+    ]
+    return "\n\n".join(parts)
 
 
 def changing_report(section):
@@ -172,9 +180,6 @@ def changing_report(section):
         "processes of each engine. Onrush makes its plan in the first call, the others when the "
         "session is made.",
         table(["work", *engines], rows),
-        "### Binding a new size",
-        "What Onrush does before the first run at a size that its plan has not had, on one thread.",
-        table(["work", "plans", "median, ms", "least, ms", "most, ms"], bind_rows(section)),
         "### Changing shapes, largest difference to onnxruntime, as a part of the largest output",
         difference_table(section),
         errors(section["models"]),

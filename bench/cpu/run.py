@@ -13,6 +13,7 @@ is written after each model.
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import sys
@@ -47,6 +48,8 @@ def new_section(options):
         "versions": {},
         "models": {},
         "binds": {},
+        "processors": os.cpu_count(),
+        "load": 0.0,
     }
 
 
@@ -188,6 +191,7 @@ def measure_binds(name, path, command, arguments, options, section):
     except EngineError as error:
         print(f"{name}: no binds: {error}", file=sys.stderr)
         return
+    section["load"] = max(section["load"], os.getloadavg()[0])
     section["binds"][name] = {"plans": plans, "sizes": len(times) + 1, "ms": times}
 
 
@@ -289,12 +293,13 @@ def main():
         print("interrupted; what is measured so far:", file=sys.stderr)
     save()
     if options.changing_shapes:
-        text = report.changing_report(section)
+        texts = {name: report.changing_report(section), "binding": report.binding_report(section)}
     else:
-        text = (report.brief_report if options.brief else report.fixed_report)(section)
-    print(text)
-    if options.update_docs:
-        report.update_document(models.ROOT / "docs" / "performance.md", name, text)
+        texts = {name: (report.brief_report if options.brief else report.fixed_report)(section)}
+    for name, text in texts.items():
+        print(text)
+        if options.update_docs:
+            report.update_document(models.ROOT / "docs" / "performance.md", name, text)
 
 
 if __name__ == "__main__":
