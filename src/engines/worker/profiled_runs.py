@@ -1,25 +1,35 @@
-"""Several profiled runs as one: means over the middle half of them by duration."""
+"""Several profiled runs as one."""
+
+
+def middle_mean(values):
+    """The mean of the middle half: free of what disturbed some, finer than whole microseconds."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
 
 
 class ProfiledRuns:
     def __init__(self, durations):
         """durations: of each run, in microseconds."""
-        order = sorted(range(len(durations)), key=lambda run: durations[run])
-        cut = len(order) // 4
-        self.middle = set(order[cut : len(order) - cut])
-        self.run_us = sum(durations[run] for run in self.middle) / len(self.middle)
-        self.sums = {}  # by event: time and number
+        self.runs = len(durations)
+        self.run_us = middle_mean(durations)
+        self.times, self.calls = {}, {}  # by event: in each run; in all
 
     def add(self, key, run, us):
         """key: name, operator, provider, and what else tells events of a run apart."""
-        if run in self.middle:
-            time, number = self.sums.get(key, (0, 0))
-            self.sums[key] = (time + us, number + 1)
+        self.times.setdefault(key, [0] * self.runs)[run] += us
+        self.calls[key] = self.calls.get(key, 0) + 1
 
     def events(self):
         """In the order in which they came first."""
-        runs = len(self.middle)
         return [
-            {"name": key[0], "op": key[1], "provider": key[2], "us": us / runs, "calls": n / runs}
-            for key, (us, n) in self.sums.items()
+            {
+                "name": key[0],
+                "op": key[1],
+                "provider": key[2],
+                "us": middle_mean(times),
+                "calls": self.calls[key] / self.runs,
+            }
+            for key, times in self.times.items()
         ]
