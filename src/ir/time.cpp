@@ -45,4 +45,14 @@ Time time_of(const Node& node, Time operands) {
   return std::max(operands, sizes ? Time::bind : Time::prepare);
 }
 
+std::vector<Time> times_of(const Graph& graph) {
+  std::vector<Time> times;
+  for (const Node& node : graph.nodes) {
+    Time operands = Time::prepare;
+    for (NodeId operand : node.inputs) operands = std::max(operands, times[operand.index]);
+    times.push_back(time_of(node, operands));
+  }
+  return times;
+}
+
 }  // namespace onrush

@@ -11,5 +11,7 @@ enum class Time : uint8_t { prepare, bind, run };
 
 // The time of a node the latest of whose operands is known at `operands`.
 Time time_of(const Node& node, Time operands);
+// Of all nodes of a graph.
+std::vector<Time> times_of(const Graph& graph);
 
 }  // namespace onrush

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "backend/cpu/contraction_kernel.h"
+#include "backend/cpu/cpu_loop.h"
 #include "backend/cpu/tile_kernel.h"
 #include "base/check.h"
 #include "base/pages.h"
@@ -25,6 +26,7 @@ struct Pointers {
 struct Kernels {
   std::vector<TileKernel> loops;
   std::optional<ContractionKernel> contraction;
+  std::unique_ptr<CpuLoop> loop;
 };
 
 // A step at concrete sizes.
@@ -87,8 +89,8 @@ class CpuBinding final : public Binding {
   bool is_written(size_t output) const;  // by a step
   Tensor new_output(size_t index, DType dtype, const Shape& shape) const;
   void prepare_outputs(Frame& frame) const;
-  void execute(const BoundStep& step, Frame& frame) const;
-  void execute_host(NodeId id, Frame& frame) const;
+  void execute(const BoundStep& step, RunState& state, Frame& frame) const;
+  void execute_host(NodeId id, const CpuLoop* loop, RunState& state, Frame& frame) const;
   void copy_output(size_t index, Frame& frame) const;
   void describe_steps() const;
 
@@ -128,6 +130,9 @@ void CpuBinding::place_sources() {
 
 const Kernels& CpuBinding::bind(const Step& step, bool packs) {
   Kernels& bound = kernels_.emplace_back();
+  if (const auto* host = std::get_if<NodeId>(&step.kernel))
+    if (const auto body = executable_.body(*host))
+      bound.loop = std::make_unique<CpuLoop>(graph()[*host], body->bind(sizes_), sizes_);
   if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel)) {
     bound.loops.reserve(loops->size());
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
@@ -228,12 +233,17 @@ Tensor CpuBinding::tensor(NodeId node, const Frame& frame) const {
   return Tensor(type.dtype, concrete_shape(type.shape, sizes_), address(place, frame));
 }
 
-void CpuBinding::execute_host(NodeId id, Frame& frame) const {
+void CpuBinding::execute_host(NodeId id, const CpuLoop* loop, RunState& state, Frame& frame) const {
   const Node& node = graph()[id];
   std::vector<Tensor> operands;
-  for (NodeId operand : node.inputs) operands.push_back(tensor(operand, frame));
+  for (NodeId operand : node.inputs) {
+    // Weights that a loop's body has need not be here.
+    const bool is_here = !loop || places_[operand.index].kind != Place::Kind::none;
+    operands.push_back(is_here ? tensor(operand, frame) : Tensor());
+  }
   const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
-  const std::vector<Tensor> results = evaluate_node(with_fresh_seed(node), operands, size);
+  const std::vector<Tensor> results =
+      loop ? loop->run(state, operands) : evaluate_node(with_fresh_seed(node), operands, size);
   const Group& group =
       executable_.schedule().groups[static_cast<size_t>(executable_.schedule().home[id.index])];
   for (NodeId output : group.outputs) {
@@ -242,9 +252,10 @@ void CpuBinding::execute_host(NodeId id, Frame& frame) const {
   }
 }
 
-void CpuBinding::execute(const BoundStep& step, Frame& frame) const {
+void CpuBinding::execute(const BoundStep& step, RunState& state, Frame& frame) const {
   ThreadPool& pool = executable_.shared().pool;
-  if (const auto* host = std::get_if<NodeId>(&step.step->kernel)) return execute_host(*host, frame);
+  if (const auto* host = std::get_if<NodeId>(&step.step->kernel))
+    return execute_host(*host, step.kernels->loop.get(), state, frame);
   for (size_t i = step.pointers.begin; i < step.pointers.end; ++i)
     frame.pointers[i] = address(pointer_places_[i], frame);
   const auto buffers = [&](Pointers range) { return frame.pointers.data() + range.begin; };
@@ -329,7 +340,7 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
     state.check_cancelled();
     const ProfileTimer timer(state, step.profiled);
     try {
-      execute(step, *frame);
+      execute(step, state, *frame);
     } catch (const Error& error) {
       fail(error.code(), "node '{}': {}", fmt::join(step.step->profiled->nodes, "', '"),
            error.what());
@@ -358,7 +369,8 @@ std::vector<Tensor> CpuBinding::run_group() const {
     outputs[static_cast<size_t>(place.index)] =
         paged_tensor(type.dtype, concrete_shape(type.shape, sizes_));
   }
-  execute(steps_[0], frame);
+  RunState state;
+  execute(steps_[0], state, frame);
   for (NodeId output : steps_[0].step->group->outputs) {
     const Place& place = places_[output.index];
     if (place.kind == Place::Kind::output) {

@@ -5,10 +5,14 @@
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_binding.h"
+#include "backend/cpu/cpu_loop.h"
 #include "base/check.h"
 #include "base/mapped_file.h"
 #include "base/pages.h"
+#include "fuse/fuse.h"
+#include "ir/time.h"
 #include "plan/in_place.h"
+#include "plan/loop_body.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 
@@ -51,6 +55,7 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
   find_twins();
+  compile_bodies();
   for (size_t i = 0; i < steps_.size(); ++i)
     for (NodeId node : runtime_memory(i)) keep(node, sizes);
   for (const GraphOutput& output : graph().outputs) keep(output.node, sizes);
@@ -69,8 +74,32 @@ void CpuExecutable::choose_storage() {
   }
 }
 
-// What a step reads from memory in a run: all but an operand that is packed already.
+void CpuExecutable::compile_bodies() {
+  std::vector<Time> times;
+  for (const Step& step : steps_) {
+    const auto* loop = std::get_if<NodeId>(&step.kernel);
+    if (!loop || graph()[*loop].op != Op::loop || !can_run_in_place(graph(), graph()[*loop]))
+      continue;
+    if (times.empty()) times = times_of(graph());
+    Graph body = make_loop_body(graph(), *loop, times);
+    bodies_[loop->index] = std::make_shared<CpuExecutable>(fuse(std::move(body)), shared_);
+  }
+}
+
+std::shared_ptr<const CpuExecutable> CpuExecutable::body(NodeId loop) const {
+  const auto found = bodies_.find(loop.index);
+  return found == bodies_.end() ? nullptr : found->second;
+}
+
+// What a step reads from memory in a run: all but an operand that is packed already, and weights
+// that a loop's body has.
 std::vector<NodeId> CpuExecutable::runtime_memory(size_t step) const {
+  if (const auto* host = std::get_if<NodeId>(&steps_[step].kernel); host && body(*host)) {
+    std::vector<NodeId> nodes = graph()[*host].inputs;
+    const auto& attr = graph()[*host].as<LoopAttr>();
+    nodes.resize(static_cast<size_t>(attr.carried + attr.scanned));
+    return nodes;
+  }
   const auto* contraction = std::get_if<Contraction>(&steps_[step].kernel);
   if (!contraction || !packed_[step]) return memory_of(graph(), steps_[step]);
   std::vector<NodeId> nodes = buffers_of(contraction->lhs);

@@ -48,9 +48,12 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   CpuShared& shared() const { return *shared_; }
   // The value of a node that depends on weights only and is read in a run; null tensor for others.
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
+  // One trip of a loop, as a plan of its own; null where the evaluator runs the loop.
+  std::shared_ptr<const CpuExecutable> body(NodeId loop) const;
 
  private:
   void choose_storage();
+  void compile_bodies();
   bool is_known(NodeId node) const;
   std::vector<NodeId> runtime_memory(size_t step) const;
   const Tensor& prepare(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
@@ -69,6 +72,7 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   std::vector<Step> steps_;
   std::vector<Tensor> packed_;
   std::vector<size_t> twins_;
+  std::map<uint32_t, std::shared_ptr<const CpuExecutable>> bodies_;  // by loop
 };
 
 }  // namespace onrush::cpu

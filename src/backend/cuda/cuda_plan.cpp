@@ -68,15 +68,7 @@ bool CudaPlan::is_weight(NodeId node) const {
          (home >= 0 && schedule_.groups[static_cast<size_t>(home)].time == Time::prepare);
 }
 
-std::vector<Time> CudaPlan::node_times() const {
-  std::vector<Time> times;
-  for (const Node& node : graph().nodes) {
-    Time operands = Time::prepare;
-    for (NodeId operand : node.inputs) operands = std::max(operands, times[operand.index]);
-    times.push_back(time_of(node, operands));
-  }
-  return times;
-}
+std::vector<Time> CudaPlan::node_times() const { return times_of(graph()); }
 
 // The steps of a run, with attention as one step where there is a kernel for it.
 std::vector<Step> CudaPlan::fused_steps() const {
