@@ -101,6 +101,113 @@ Result tiles_are_a_dot(Rewriter& r, NodeId id) {
   return b.reshape(b.transpose(tiles, order), shape);
 }
 
+// A transposed convolution of stride s, along one axis, as s plain ones that share their window
+// over x. With p = s - 1 - m, result s q + p of the full one, `cut` of which come too early, is the
+// sum over j of x[q + j - low] by element s j + m of the kernel.
+struct Phases {
+  int64_t stride, taps, cut, low, high;
+  Dim extent;  // of q
+};
+
+// nullopt if the axis is cut so far that the window would begin inside x.
+std::optional<Phases> phases_of_axis(const ConvAttr& a, size_t axis, int64_t kernel, Dim extent) {
+  if (a.stride[axis] != 1 || a.dilation[axis] != 1) return std::nullopt;
+  if (!a.low[axis].is_constant() || !a.high[axis].is_constant()) return std::nullopt;
+  const int64_t s = a.input_dilation[axis], low = a.low[axis].value(), high = a.high[axis].value();
+  Phases phases{s, (kernel + s - 1) / s, s - 1 - low % s};
+  phases.low = low / s;
+  // So many more than elements of x.
+  const int64_t more = (low + phases.cut + high - kernel + 1 + s) / s - 1;
+  phases.high = more - phases.low + phases.taps - 1;
+  phases.extent = extent + more;
+  if (low < 0 || phases.high < 0 || low + phases.cut + high - kernel + 1 < 0) return std::nullopt;
+  return phases;
+}
+
+std::optional<std::vector<Phases>> phases_of(const Builder& b, NodeId conv) {
+  const auto& a = b.node(conv).as<ConvAttr>();
+  const Dims& x = b.shape(b.node(conv).inputs[0]);
+  const Dims& w = b.shape(b.node(conv).inputs[1]);
+  std::vector<Phases> result;
+  bool dilated = false;
+  for (size_t axis = 0; axis < a.stride.size(); ++axis) {
+    if (!w[axis + 1].is_constant()) return std::nullopt;
+    const auto phases = phases_of_axis(a, axis, w[axis + 1].value(), x[axis + 1]);
+    if (!phases) return std::nullopt;
+    dilated |= phases->stride > 1;
+    result.push_back(*phases);
+  }
+  if (!dilated) return std::nullopt;
+  return result;
+}
+
+// w [g O, kernel..., C] as [g p... O, taps..., C]; zeros where the kernel ends before the window.
+NodeId phase_weights(Builder& b, NodeId w, const std::vector<Phases>& phases, int64_t groups) {
+  const Dims shape = b.shape(w);
+  const int axes = static_cast<int>(phases.size());
+  const Dim outputs = floordiv(shape[0], groups);
+  Dims low(shape.size(), Dim(0)), high = low, split = {groups, outputs}, merged = {shape[0]};
+  Axes order = {0};
+  for (int i = 0; i < axes; ++i) {
+    const Phases& p = phases[static_cast<size_t>(i)];
+    high[static_cast<size_t>(i + 1)] = Dim(p.taps * p.stride) - shape[static_cast<size_t>(i + 1)];
+    split.insert(split.end(), {Dim(p.taps), Dim(p.stride)});
+    merged[0] = merged[0] * p.stride;
+    merged.emplace_back(p.taps);
+    order.push_back(3 + 2 * i);
+  }
+  split.push_back(shape.back());
+  merged.push_back(shape.back());
+  order.push_back(1);
+  for (int i = 0; i < axes; ++i) order.push_back(2 + 2 * i);
+  order.push_back(2 + 2 * axes);
+  const NodeId zero = b.like(w, 0);
+  w = b.reshape(b.pad(w, zero, std::move(low), std::move(high)), split);
+  // Phases in ascending order are elements of the kernel in descending order.
+  Dims start(split.size(), Dim(0));
+  std::vector<int64_t> step(split.size(), 1);
+  for (int i = 0; i < axes; ++i) {
+    start[static_cast<size_t>(3 + 2 * i)] = phases[static_cast<size_t>(i)].stride - 1;
+    step[static_cast<size_t>(3 + 2 * i)] = -1;
+  }
+  return b.reshape(b.transpose(b.slice(w, start, step, split), order), merged);
+}
+
+// One plain convolution computes all phases side by side, and its results are put in order. Where
+// the kernel is no multiple of the stride, infinities in x reach results next to those they reach
+// otherwise, as NaN.
+Result phases_of_transposed_conv(Rewriter& r, NodeId id) {
+  Builder& b = r.b;
+  if (!r.is(id, Op::conv) || !is_float(b.dtype(id)) || makes_tiles(b, id)) return std::nullopt;
+  const auto phases = phases_of(b, id);
+  if (!phases) return std::nullopt;
+  const Dims shape = b.shape(id);
+  const int axes = static_cast<int>(phases->size());
+  ConvAttr attr = b.node(id).as<ConvAttr>();
+  const int64_t groups = attr.groups;
+  const NodeId w = phase_weights(b, r.operand(id, 1), *phases, groups);
+  Dims split = {shape[0]}, merged = split, start(shape.size(), Dim(0));
+  Axes order = {0};
+  for (int i = 0; i < axes; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const Phases& p = (*phases)[at];
+    attr.input_dilation[at] = 1;
+    attr.low[at] = p.low, attr.high[at] = p.high;
+    split.push_back(p.extent);
+    merged.push_back(p.extent * p.stride);
+    start[at + 1] = p.cut;
+    order.insert(order.end(), {1 + i, 2 + axes + i});
+  }
+  split.push_back(groups);
+  for (const Phases& p : *phases) split.emplace_back(p.stride);
+  split.push_back(floordiv(shape.back(), groups));
+  merged.push_back(shape.back());
+  order.insert(order.end(), {1 + axes, 2 + 2 * axes});
+  NodeId y = b.conv(r.operand(id, 0), w, std::move(attr));
+  y = b.reshape(b.transpose(b.reshape(y, split), order), merged);
+  return b.slice(y, start, std::vector<int64_t>(shape.size(), 1), shape);
+}
+
 // --- dot
 
 struct Operand {
@@ -294,9 +401,13 @@ Result scale_after_dot(Rewriter& r, NodeId id) {
 }
 
 constexpr Rule kRules[] = {
-    {"scale_after_dot", scale_after_dot}, {"pad_of_conv", pad_of_conv},
-    {"pad_of_window", pad_of_window},     {"tiles_are_a_dot", tiles_are_a_dot},
-    {"drop_unit_axes", drop_unit_axes},   {"reshape_after_dot", reshape_after_dot},
+    {"scale_after_dot", scale_after_dot},
+    {"pad_of_conv", pad_of_conv},
+    {"pad_of_window", pad_of_window},
+    {"tiles_are_a_dot", tiles_are_a_dot},
+    {"phases_of_transposed_conv", phases_of_transposed_conv},
+    {"drop_unit_axes", drop_unit_axes},
+    {"reshape_after_dot", reshape_after_dot},
     {"split_batch", split_batch},
 };
 

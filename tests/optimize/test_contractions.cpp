@@ -55,11 +55,35 @@ TEST(Contractions, TilesOfATransposedConvolution) {
   EXPECT_EQ(count(graph, Op::dot), 1);
 }
 
-TEST(Contractions, OverlappingTilesStay) {
-  Case c;
-  const ConvAttr attr{{1, 1}, {1, 1}, {2, 2}, {2, 2}, {2, 2}, 1, DType::f32};
-  const Graph graph = c.run(c.conv(c.x({2, 3, 4, 5}), c.weight({6, 3, 3, 5}), attr), contractions);
-  EXPECT_EQ(count(graph, Op::conv), 1);
+TEST(Contractions, OverlappingTilesArePhases) {
+  struct Axis {
+    int64_t kernel, stride, low, high;
+  };
+  const auto check = [](Axis h, Axis w, int64_t groups) {
+    SCOPED_TRACE(testing::Message() << "kernel " << h.kernel << "x" << w.kernel << ", low " << h.low
+                                    << ", " << w.low << ", groups " << groups);
+    Case c;
+    // The result of no elements has an extent only where it is padded enough.
+    const bool any = h.low + h.high >= h.kernel + h.stride - 2;
+    const Dim n = any ? c.size("h", 3) : Dim(3);
+    const ConvAttr attr{{1, 1}, {1, 1},    {h.stride, w.stride}, {h.low, w.low}, {h.high, w.high},
+                        groups, DType::f32};
+    const NodeId x = c.x({2, n, 4, 3 * groups});
+    const NodeId y = c.conv(x, c.weight({2 * groups, h.kernel, w.kernel, 3}), attr);
+    const Graph graph = c.run(y, contractions);  // which computes the same
+    for (const Node& node : graph.nodes) {
+      if (node.op != Op::conv) continue;
+      EXPECT_EQ(node.as<ConvAttr>().input_dilation, (std::vector<int64_t>{1, 1}));
+    }
+  };
+  for (const int64_t groups : {1, 2})
+    for (const int64_t kernel : {2, 3, 4, 5, 6})
+      for (const int64_t stride : {2, 3})
+        for (int64_t low = 0; low < kernel; ++low)
+          check({kernel, stride, low, kernel - 1}, {3, 1, 1, 2}, groups);
+  check({4, 2, 2, 2}, {6, 3, 5, 4}, 1);
+  check({4, 2, 2, 0}, {6, 3, 0, 6}, 1);
+  check({3, 4, 2, 3}, {2, 3, 1, 1}, 1);  // gaps
 }
 
 TEST(Contractions, UnitBatchAxesAreDropped) {
