@@ -37,6 +37,9 @@ void copy(const Tensor& from, const Tensor& to);
 void synchronize(Device device);
 void synchronize_stream(Device device, void* stream);
 
+// Whether what is given to the stream is recorded into a graph, and not done.
+bool is_capturing(Device device, void* stream);
+
 // Lets `stream` wait, and not the host, for the work given to `other` until now.
 void stream_follows(Device device, void* stream, void* other);
 

@@ -85,8 +85,9 @@ struct RunOptions {
   // after the work it has already; null: a stream of the session's, which the run waits for. The
   // run returns without waiting if all outputs are in the caller's memory on the device, and then
   //  - an index that is out of range is reported by a later run of the session;
-  //  - the stream may be capturing: the graph it becomes may be launched as often as wanted, one
-  //    launch at a time, for as long as the session and the inputs' and outputs' memory live.
+  //  - the stream may be capturing, once the model has run with such inputs (a plan is made from
+  //    what they hold): the graph it becomes may be launched as often as wanted, one launch at a
+  //    time, for as long as the session and the inputs' and outputs' memory live.
   void* stream = nullptr;
 };
 

@@ -283,6 +283,11 @@ std::unique_ptr<CompiledSegment> Scope::compile(const Position& position, RunSta
   static const auto profiled =
       std::make_shared<const ProfiledStep>(ProfiledStep{"compile", "compile", {}});
   const ProfileTimer timer(state, profiled);
+  // Its inputs are read, which are not there yet.
+  if (state.stream && is_capturing(shared_.device, state.stream))
+    fail(ErrorCode::invalid_argument,
+         "a stream that captures can only run what a plan is there for: run the model once with "
+         "such inputs before");
   LoweredSegment segment = lower_at(position, environment);
   if (segment.rest.size() == position.nodes.size() && !segment.rest.empty())
     fail(ErrorCode::unsupported, "{} needs a value that cannot be known before it runs",

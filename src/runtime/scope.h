@@ -23,6 +23,7 @@ Value on_host(const Value& value);
 struct ScopeShared {
   const onnx::Model* model = nullptr;
   Backend* backend = nullptr;
+  Device device;
   size_t bindings_per_plan = 64;  // least recently used ones beyond that are dropped
 
   // The scope of a loop body, made on first use.

@@ -102,6 +102,7 @@ Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(s
   if (const auto ordinal = cuda_ordinal(options.device)) device_ = {Device::Kind::cuda, *ordinal};
   shared_.model = &model_;
   shared_.backend = backend_.get();
+  shared_.device = device_;
   for (const auto& initializer : model_.graph.initializers)
     constants_.set_constant(initializer.name, initializer.tensor);
   arguments_ = arguments_of(model_.graph);

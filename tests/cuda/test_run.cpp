@@ -82,6 +82,7 @@ TEST_F(RunTest, MayBeCapturedByTheCaller) {
   const Session session = square();
   const Tensor input = on_device(numbers({32, 32}));
   const Tensor output = device_tensor(context_, DType::f32, {32, 32});
+  session.run({{"x", input}}, {}, options(output));
   Capture capture(stream());
   session.run({{"x", input}}, {}, options(output));
   const GraphExec graph(capture.end());
@@ -93,9 +94,18 @@ TEST_F(RunTest, MayBeCapturedByTheCaller) {
   }
 }
 
+TEST_F(RunTest, CaptureNeedsARunBefore) {
+  const Session session = square();
+  const Tensor input = on_device(numbers({32, 32}));
+  const Tensor output = device_tensor(context_, DType::f32, {32, 32});
+  const Capture capture(stream());
+  EXPECT_THROW(session.run({{"x", input}}, {}, options(output)), Error);
+}
+
 TEST_F(RunTest, CaptureNeedsInputsAndOutputsOnTheDevice) {
   const Session session = square();
   const Tensor output = device_tensor(context_, DType::f32, {32, 32});
+  session.run({{"x", numbers({32, 32})}});
   Capture capture(stream());
   EXPECT_THROW(session.run({{"x", numbers({32, 32})}}, {}, options(output)), Error);
 }

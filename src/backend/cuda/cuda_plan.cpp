@@ -1,11 +1,12 @@
 #include "backend/cuda/cuda_plan.h"
 
 #include <algorithm>
+#include <set>
 
-#include "backend/cuda/loop_body.h"
 #include "codegen/merge_axes.h"
 #include "fuse/fuse.h"
 #include "plan/attention.h"
+#include "plan/loop_body.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 
@@ -26,6 +27,20 @@ ContractionMath f32_math(Precision precision) {
     case Precision::fp16: return ContractionMath::f16;
     case Precision::bf16: return ContractionMath::bf16;
     default: return ContractionMath::tf32;
+  }
+}
+
+// Outputs that are inputs, constants or earlier outputs become copies of these: each is a value of
+// its own, which a kernel can write in place.
+void separate_outputs(Graph& body) {
+  std::set<NodeId> written;
+  for (GraphOutput& output : body.outputs) {
+    const Node& node = body[output.node];
+    if (class_of(node.op) == OpClass::source || !written.insert(output.node).second) {
+      const CastAttr same{body.dtype(output.node), false};
+      body.nodes.push_back({Op::bitcast, {output.node}, same, node.type, node.origins});
+      output.node = {static_cast<uint32_t>(body.nodes.size() - 1)};
+    }
   }
 }
 
@@ -155,8 +170,10 @@ std::vector<StepKernel> CudaPlan::primitive_kernels(NodeId node, const Group& gr
 
 // Null where a trip needs the host.
 std::shared_ptr<CudaPlan> CudaPlan::loop_body(NodeId loop) const {
-  auto body = std::make_shared<CudaPlan>(fuse(make_loop_body(graph(), loop, node_times())),
-                                         precision_, target_, tuning_);
+  Graph graph_of_body = make_loop_body(graph(), loop, node_times());
+  separate_outputs(graph_of_body);
+  auto body =
+      std::make_shared<CudaPlan>(fuse(std::move(graph_of_body)), precision_, target_, tuning_);
   return body->runs_on_device() ? body : nullptr;
 }
 

@@ -90,6 +90,12 @@ void synchronize_stream(Device device, void* stream) {
   borrowed(pool->context(), stream).synchronize();
 }
 
+bool is_capturing(Device device, void* stream) {
+  const auto pool = cuda::MemoryPool::of_device(device.index);
+  const cuda::ContextScope scope(*pool->context());
+  return borrowed(pool->context(), stream).capturing();
+}
+
 void stream_follows(Device device, void* stream, void* other) {
   const auto pool = cuda::MemoryPool::of_device(device.index);
   const cuda::ContextScope scope(*pool->context());

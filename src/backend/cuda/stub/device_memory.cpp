@@ -35,6 +35,7 @@ Tensor moved_to(Device device, const Tensor& tensor) {
 void copy(const Tensor& from, const Tensor& to) { copy_elements(from, to); }
 void synchronize(Device device) { require_host(device); }
 void synchronize_stream(Device device, void*) { require_host(device); }
+bool is_capturing(Device, void*) { return false; }
 void stream_follows(Device device, void*, void*) { require_host(device); }
 Device device_of(const void*) { return {}; }
 
