@@ -498,11 +498,13 @@ std::span<const std::pair<std::string_view, std::string_view>> primitive_headers
 
 std::vector<CudaPrimitive> make_cuda_primitives(const Graph& graph, NodeId node,
                                                 std::span<const NodeId> outputs) {
+  const auto parts = parts_of(graph, graph[node]);
+  if (parts.empty()) return {};
   std::vector<NodeId> results(graph[node].op == Op::sort ? 2 : 1);
   for (NodeId output : outputs)
     results[output == node ? 0 : static_cast<size_t>(graph[output].as<GetAttr>().index)] = output;
   std::vector<CudaPrimitive> kernels;
-  for (Part part : parts_of(graph, graph[node])) kernels.push_back({node, part, results});
+  for (Part part : parts) kernels.push_back({node, part, results});
   return kernels;
 }
 

@@ -184,7 +184,7 @@ double thread_seconds() {
 // Compiled in parallel, a network is ready in less than a second.
 TEST(CudaPlan, IsFewProgramsThatCompileFast) {
   constexpr size_t kMostPrograms = 16;
-  constexpr double kMostSeconds = 0.75;  // 0.5 on a processor that nobody else uses
+  constexpr double kMostSeconds = 2;  // 0.5 on a processor that nobody else uses, and no sanitizer
   std::optional<Compiler> compiler;
   if (nvrtc_library().search.library) compiler.emplace(nvrtc_api(), headers());
   for (const Network& network :

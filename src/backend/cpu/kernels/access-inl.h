@@ -23,7 +23,11 @@ struct WholeVector {
 struct PartOfVector {
   explicit PartOfVector(int64_t count)
       : n(static_cast<size_t>(count)), mask(hn::FirstN(f32_tag, n)) {}
-  HWY_INLINE VF load(const float* at) const { return hn::MaskedLoad(mask, f32_tag, at); }
+  HWY_INLINE VF load(const float* at) const {
+    // The scalar target's masked load reads in any case.
+    if (HWY_TARGET == HWY_SCALAR && n == 0) return hn::Zero(f32_tag);
+    return hn::MaskedLoad(mask, f32_tag, at);
+  }
   HWY_INLINE VF load(const uint16_t* at) const { return load_bf16(at, n); }
   HWY_INLINE void store(VF v, float* at) const { hn::BlendedStore(v, mask, f32_tag, at); }
   HWY_INLINE void store(VF v, uint16_t* at) const { store_bf16(v, at, n); }

@@ -34,6 +34,7 @@ struct Number {
   static V read(const E* base, int64_t index) { return static_cast<V>(element(base, index)); }
   static void read_run(V* out, const E* base, int64_t index, size_t n) {
     if constexpr (std::is_same_v<E, V>) {
+      if (n == 0) return;  // there may be no memory
       std::memcpy(out, reinterpret_cast<const char*>(base) + index * int64_t(sizeof(E)),
                   n * sizeof(E));
     } else {
