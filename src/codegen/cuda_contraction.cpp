@@ -152,18 +152,25 @@ CudaOperand right_of(const CudaContraction& c) {
   return {&c.rhs, CudaContraction::n, "Rhs", "r", c.factor, c.sum, c.packed};
 }
 
-// Null if the operands or results are not what that takes.
-std::optional<CudaKernel> print_persistent(const CudaContraction& c, const SizeTable& sizes) {
-  if (c.math != ContractionMath::f16 && c.math != ContractionMath::bf16) return {};
+// Whether operands and results are what blocks that stay can take.
+bool fits_persistent(const CudaContraction& c, const PrintedEpilogue& epilogue,
+                     const SizeTable& sizes) {
+  if (c.math != ContractionMath::f16 && c.math != ContractionMath::bf16) return false;
+  if (epilogue.along_m || 8 % epilogue.width) return false;
+  Writer w(sizes);
+  return tensor_map_of(w, left_of(c)) && tensor_map_of(w, right_of(c));
+}
+
+// REQUIRES fits_persistent().
+CudaKernel print_persistent(const CudaContraction& c, const SizeTable& sizes) {
   Writer w(sizes);
   for (const CudaOperand& operand : {left_of(c), right_of(c)}) {
     std::optional<CudaTensorMap> map = tensor_map_of(w, operand);
-    if (!map) return {};
+    internal_check(map.has_value(), "the operand has a tensor map");
     map->buffer += w.add_buffers(operand.part->loops.buffers);
     w.add_map(*map);
   }
   const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum);
-  if (epilogue.along_m || 8 % epilogue.width) return {};
   const ContractionTile tile = persistent_tile();
   const auto extent = [&](int kind, int width) {
     Extent result = extent_of(c.epilogue, kind);
@@ -191,10 +198,8 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
   Extent k = extent_of(c.lhs, CudaContraction::k);
   if (c.padded_k) k.factors.back() = c.padded_k;
   const int factor_bytes = static_cast<int>(byte_size(c.factor, 1));
-  std::optional<CudaKernel> persistent;
-  if (target.warpgroups) persistent = print_persistent(c, sizes);
   const Grouping grouping = !target.warpgroups || lhs.across || rhs.across ? Grouping::none
-                            : persistent                                   ? Grouping::persistent
+                            : fits_persistent(c, epilogue, sizes)          ? Grouping::persistent
                                                                            : Grouping::blocks;
   const ContractionTile tile =
       choice ? choice->tile
@@ -203,7 +208,7 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
                            target);
   CudaKernel kernel;
   if (tile.persistent) {
-    kernel = std::move(*persistent);
+    kernel = print_persistent(c, sizes);
   } else {
     Extent tiles_m = m, tiles_n = n;
     tiles_m.width = tile.m, tiles_n.width = tile.n;

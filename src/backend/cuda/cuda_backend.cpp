@@ -5,7 +5,6 @@
 
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
-#include "backend/cuda/graph.h"
 #include "backend/cuda/plan_text.h"
 #include "backend/cuda/shared_library.h"
 #include "fuse/fuse.h"
@@ -21,7 +20,6 @@ class CudaBackend final : public Backend {
       : options_(options), shared_(std::make_shared<cuda::CudaShared>(options)) {}
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
-    const cuda::RelaxedCapture relaxed;
     if (options_.optimize) graph = optimize(graph);
     auto plan = std::make_shared<cuda::CudaPlan>(fuse(std::move(graph)), shared_->precision,
                                                  shared_->target, &shared_->tuning);

@@ -142,7 +142,6 @@ struct Frame {
         pinned(shared.pinned, host_bytes + kAlignment),
         ready(shared.context),
         done(shared.context) {
-    // From pinned memory: a copy from elsewhere fails while some stream captures.
     const RunWords first{.seed = fresh_seed()};
     std::memcpy(host.data(), &first, sizeof first);
     copy_to_device(words.pointer(), host.data(), sizeof first, own);
