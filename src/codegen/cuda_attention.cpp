@@ -12,6 +12,8 @@ namespace {
 using Part = CudaContraction::Part;
 
 constexpr int64_t kMostElements = 128;  // of a query and of a value: they stay in registers
+// Of a warp's tile: with more, registers leave room for fewer blocks, and the last tile is emptier.
+constexpr int kKeys = 32;
 
 // The constant product of the extents of a kind of axes; 0 if it is not constant.
 int64_t elements(const Contraction& c, int kind) {
@@ -70,7 +72,7 @@ CudaKernel print_cuda(const CudaAttention& a, const SizeTable& sizes, const Cuda
   // Few queries: the warps of a block share them.
   const int64_t blocks = (m.at(sizes) + 63) / 64 * batch.at(sizes);
   const bool share = blocks < target.multiprocessors;
-  const int warps_q = share ? 1 : 4, warps_k = share ? 4 : 1, keys = share ? 32 : 64;
+  const int warps_q = share ? 1 : 4, warps_k = share ? 4 : 1;
   const int rows = 16 * warps_q, padded_depth = padded(depth.at(sizes)),
             padded_width = padded(width.at(sizes));
   Extent tiles = m;
@@ -80,16 +82,16 @@ CudaKernel print_cuda(const CudaAttention& a, const SizeTable& sizes, const Cuda
   w.line(fmt::format(
       "attend<{}, {}, {}, {}, {}, {}, {}>({}, {}, {}, {}, {}, batch, tile - batch * {}, "
       "{}, {}, {});",
-      a.math == ContractionMath::f16 ? "F16Math" : "Bf16Math", warps_q, warps_k, keys, padded_depth,
-      padded_width, a.nan_to_zero, query.make, key.make, value.make, make_score, make_epilogue,
-      w.size(tiles), w.size(m), w.size(n), w.size(width)));
-  CudaKernel kernel = w.finish(128);
+      a.math == ContractionMath::f16 ? "F16Math" : "Bf16Math", warps_q, warps_k, kKeys,
+      padded_depth, padded_width, a.nan_to_zero, query.make, key.make, value.make, make_score,
+      make_epilogue, w.size(tiles), w.size(m), w.size(n), w.size(width)));
+  CudaKernel kernel = w.finish(32 * warps_q * warps_k);
   kernel.schedule = CudaSchedule::attention;
   kernel.work = batch;
   kernel.m = m, kernel.n = n, kernel.k = depth;
-  kernel.tile = {rows, keys * warps_k, warps_q, 1, warps_k, 0, 0, false};
+  kernel.tile = {rows, kKeys * warps_k, warps_q, 1, warps_k, 0, 0, false};
   const int64_t staged = int64_t{rows} * padded_depth * 2 +
-                         int64_t{2} * keys * warps_k * (padded_depth + padded_width) * 2;
+                         int64_t{2} * kKeys * warps_k * (padded_depth + padded_width) * 2;
   const int64_t joined = int64_t{warps_k} * rows * (padded_width + 8 + 2) * 4;
   kernel.shared_bytes = std::max(staged, joined);
   return kernel;

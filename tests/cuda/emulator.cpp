@@ -92,6 +92,19 @@ constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
      "inline f16 to_f16(float x) { return {encode_f16(x)}; }"},
     {"__device__ inline bf16 to_bf16(float x) {",
      "inline bf16 to_bf16(float x) { return {encode_bf16(x)}; }"},
+    {"__device__ inline u32 pair_f16(",
+     "inline u32 pair_f16(float low, float high) { return encode_f16(low) | encode_f16(high) << "
+     "16; "
+     "}"},
+    {"__device__ inline u32 pair_bf16(",
+     "inline u32 pair_bf16(float low, float high) { return encode_bf16(low) | encode_bf16(high) << "
+     "16; }"},
+    {"__device__ inline float power_of_two(",
+     "inline float power_of_two(float x) { return exp2f(x); }"},
+    {"__device__ inline float op_min(float",
+     "inline float op_min(float a, float b) { return op_min<float>(a, b); }"},
+    {"__device__ inline float op_max(float",
+     "inline float op_max(float a, float b) { return op_max<float>(a, b); }"},
     {"__device__ inline u32 shared_address(",
      "inline u32 shared_address(const void* p) { return (u8*)p - dynamic_shared; }"},
     {"__device__ inline void copy_async(",

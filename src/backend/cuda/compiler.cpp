@@ -130,7 +130,7 @@ std::string Compiler::architecture_for(Version capability) const {
 std::vector<std::string> Compiler::options_for(const Source& source,
                                                const std::string& architecture) const {
   std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++20",
-                                      "--no-source-include"};
+                                      "--no-source-include", "--device-as-default-execution-space"};
   options.insert(options.end(), source.options.begin(), source.options.end());
   return options;
 }

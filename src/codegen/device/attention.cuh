@@ -52,7 +52,73 @@ __device__ inline void attend(const Query& query, const Key& key, const Value& v
   UNROLL for (int j = 0; j < kWidth / 8; ++j) UNROLL for (int e = 0; e < 4; ++e) out[j][e] = 0;
   const float kLowest = as_float(0xff800000u);
   float highest[2] = {kLowest, kLowest}, sum[2] = {0, 0};  // of rows lane / 4 and lane / 4 + 8
+  const index row = m0 + warp_q * 16 + lane / 4;
 
+  // Takes in the keys of a warp's tile from `first` on; kWhole: all of them exist.
+  const auto take = [&]<bool kWhole>(u32 k_tile, u32 v_tile, index first) {
+    const auto absent = [&](int piece) { return !kWhole && first + piece * 16 >= n; };
+    float s[kKeys / 8][4];
+    UNROLL for (int j = 0; j < kKeys / 8; ++j) UNROLL for (int e = 0; e < 4; ++e) s[j][e] = 0;
+    UNROLL for (int j = 0; j < kKeys / 16; ++j) {
+      if (absent(j)) continue;
+      UNROLL for (int d = 0; d < kDepth / 16; ++d) {
+        u32 b[4];
+        load_matrices(
+            b, k_tile + piece_offset<kDepth / 8>(warp_k * kKeys + j * 16 + lane / 16 * 8 + lane % 8,
+                                                 2 * d + lane / 8 % 2));
+        Math::multiply(s[2 * j], q[d], b[0], b[1]);
+        Math::multiply(s[2 * j + 1], q[d], b[2], b[3]);
+      }
+    }
+    float top[2] = {kLowest, kLowest};
+    UNROLL for (int j = 0; j < kKeys / 8; ++j) UNROLL for (int e = 0; e < 4; ++e) {
+      const index query_row = row + e / 2 * 8, column = first + j * 8 + lane % 4 * 2 + e % 2;
+      s[j][e] = kWhole || column < n
+                    ? score(batch, query_row < m ? query_row : m - 1, column, s[j][e])
+                    : kLowest;
+      top[e / 2] = op_max(top[e / 2], s[j][e]);
+    }
+    // Exponentials are powers of two: of scores times log2(e).
+    constexpr float kLog2E = 1.4426950408889634f;
+    float shift[2];
+    UNROLL for (int r = 0; r < 2; ++r) {
+      top[r] = op_max(top[r], shuffle(top[r], 1));
+      top[r] = op_max(top[r], shuffle(top[r], 2));
+      const float now = op_max(highest[r], top[r]);
+      // Where nothing is left of a row the difference is no number.
+      shift[r] = now == kLowest ? 0.0f : now * kLog2E;
+      const float fade = power_of_two(multiply_add(highest[r], kLog2E, -shift[r]));
+      highest[r] = now;
+      sum[r] *= fade;
+      UNROLL for (int j = 0; j < kWidth / 8; ++j) out[j][2 * r] *= fade, out[j][2 * r + 1] *= fade;
+    }
+    UNROLL for (int k = 0; k < kKeys / 16; ++k) {
+      if (absent(k)) continue;
+      u32 p[4];  // rounded to the factors' type, in pairs
+      UNROLL for (int i = 0; i < 4; ++i) {
+        const float* of = s[2 * k + i / 2] + i % 2 * 2;
+        const float x = power_of_two(multiply_add(of[0], kLog2E, -shift[i % 2])),
+                    y = power_of_two(multiply_add(of[1], kLog2E, -shift[i % 2]));
+        sum[i % 2] += x + y;
+        p[i] = Math::pair(x, y);
+      }
+      const int line = warp_k * kKeys + k * 16;
+      UNROLL for (int j = 0; j < kWidth / 16; ++j) {
+        u32 b[4];
+        if constexpr (ValueLoader::kAcross)
+          load_transposed(b, v_tile + piece_offset<ValueLoader::kPieces>(
+                                          line + lane / 8 % 2 * 8 + lane % 8, j * 2 + lane / 16));
+        else
+          load_matrices(
+              b, v_tile + piece_offset<ValueLoader::kPieces>(j * 16 + lane / 16 * 8 + lane % 8,
+                                                             line / 8 + lane / 8 % 2));
+        Math::multiply(out[2 * j], p, b[0], b[1]);
+        Math::multiply(out[2 * j + 1], p, b[2], b[3]);
+      }
+    }
+  };
+
+  const bool active = m0 + warp_q * 16 < m;  // the warp has queries
   for (int t = 0; t < tiles; ++t) {
     if (t + 1 < tiles) {
       fetch(t + 1);
@@ -68,61 +134,8 @@ __device__ inline void attend(const Query& query, const Key& key, const Value& v
     }
     const u32 k_tile = stage_base + t % 2 * kStage, v_tile = k_tile + KeyLoader::kBytes;
     const index first = (index)t * kTile + warp_k * kKeys;
-    if (first < n) {
-      float s[kKeys / 8][4];
-      UNROLL for (int j = 0; j < kKeys / 8; ++j) UNROLL for (int e = 0; e < 4; ++e) s[j][e] = 0;
-      UNROLL for (int d = 0; d < kDepth / 16; ++d) {
-        UNROLL for (int j = 0; j < kKeys / 16; ++j) {
-          u32 b[4];
-          load_matrices(b, k_tile + piece_offset<kDepth / 8>(
-                                        warp_k * kKeys + j * 16 + lane / 16 * 8 + lane % 8,
-                                        2 * d + lane / 8 % 2));
-          Math::multiply(s[2 * j], q[d], b[0], b[1]);
-          Math::multiply(s[2 * j + 1], q[d], b[2], b[3]);
-        }
-      }
-      float top[2] = {kLowest, kLowest};
-      UNROLL for (int j = 0; j < kKeys / 8; ++j) UNROLL for (int e = 0; e < 4; ++e) {
-        const index row = m0 + warp_q * 16 + lane / 4 + e / 2 * 8;
-        const index column = first + j * 8 + lane % 4 * 2 + e % 2;
-        s[j][e] = column < n ? score(batch, row < m ? row : m - 1, column, s[j][e]) : kLowest;
-        top[e / 2] = op_max(top[e / 2], s[j][e]);
-      }
-      UNROLL for (int r = 0; r < 2; ++r) {
-        top[r] = op_max(top[r], shuffle(top[r], 1));
-        top[r] = op_max(top[r], shuffle(top[r], 2));
-        const float now = op_max(highest[r], top[r]);
-        const float fade = now == kLowest ? 1.0f : __expf(highest[r] - now);
-        highest[r] = now;
-        sum[r] *= fade;
-        UNROLL for (int j = 0; j < kWidth / 8; ++j) out[j][2 * r] *= fade,
-            out[j][2 * r + 1] *= fade;
-      }
-      u32 p[kKeys / 8][2];  // rounded to the factors' type, in pairs
-      UNROLL for (int j = 0; j < kKeys / 8; ++j) UNROLL for (int r = 0; r < 2; ++r) {
-        // Where nothing is left of a row the difference is no number.
-        const float shift = highest[r] == kLowest ? 0.0f : highest[r];
-        const float a = __expf(s[j][2 * r] - shift), b = __expf(s[j][2 * r + 1] - shift);
-        sum[r] += a + b;
-        p[j][r] = Math::pair(a, b);
-      }
-      UNROLL for (int k = 0; k < kKeys / 16; ++k) {
-        const u32 a[4] = {p[2 * k][0], p[2 * k][1], p[2 * k + 1][0], p[2 * k + 1][1]};
-        const int line = warp_k * kKeys + k * 16;
-        UNROLL for (int j = 0; j < kWidth / 16; ++j) {
-          u32 b[4];
-          if constexpr (ValueLoader::kAcross)
-            load_transposed(b, v_tile + piece_offset<ValueLoader::kPieces>(
-                                            line + lane / 8 % 2 * 8 + lane % 8, j * 2 + lane / 16));
-          else
-            load_matrices(
-                b, v_tile + piece_offset<ValueLoader::kPieces>(j * 16 + lane / 16 * 8 + lane % 8,
-                                                               line / 8 + lane / 8 % 2));
-          Math::multiply(out[2 * j], a, b[0], b[1]);
-          Math::multiply(out[2 * j + 1], a, b[2], b[3]);
-        }
-      }
-    }
+    if (active && first + kKeys <= n) take.template operator()<true>(k_tile, v_tile, first);
+    else if (active && first < n) take.template operator()<false>(k_tile, v_tile, first);
     __syncthreads();
   }
 
@@ -159,7 +172,9 @@ __device__ inline void attend(const Query& query, const Key& key, const Value& v
     }
     // A row whose scores are all minus infinity has no softmax.
     const bool empty = all == 0 || all != all;
-    UNROLL for (int j = 0; j < kLanes; ++j) total[j] = kNanToZero && empty ? 0.0f : total[j] / all;
+    const float inverse = kNanToZero && empty ? 0.0f : 1 / all;
+    UNROLL for (int j = 0; j < kLanes; ++j) total[j] =
+        kNanToZero && empty ? 0.0f : total[j] * inverse;
     epilogue(batch, m0 + r, (index)c, total);
   }
 }

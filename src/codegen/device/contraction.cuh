@@ -59,18 +59,14 @@ struct F16Math {
   typedef f16 Factor;
   typedef float Sum;
   enum { kTensor = 1, kRounds = 0, kGroup = 0 };
-  static __device__ u32 pair(float a, float b) {
-    return to_f16(a).bits | (u32)to_f16(b).bits << 16;
-  }
+  static __device__ u32 pair(float a, float b) { return pair_f16(a, b); }
   ONRUSH_MMA("m16n8k16.row.col.f32.f16.f16.f32")
 };
 struct Bf16Math {
   typedef bf16 Factor;
   typedef float Sum;
   enum { kTensor = 1, kRounds = 0, kGroup = 0 };
-  static __device__ u32 pair(float a, float b) {
-    return to_bf16(a).bits | (u32)to_bf16(b).bits << 16;
-  }
+  static __device__ u32 pair(float a, float b) { return pair_bf16(a, b); }
   ONRUSH_MMA("m16n8k16.row.col.f32.bf16.bf16.f32")
 };
 struct Tf32Math {

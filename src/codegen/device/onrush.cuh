@@ -144,6 +144,24 @@ __device__ inline bf16 to_bf16(float x) {
   return r;
 }
 
+// Two, the first in the lower half.
+__device__ inline u32 pair_f16(float low, float high) {
+  u32 r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+__device__ inline u32 pair_bf16(float low, float high) {
+  u32 r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+// Within a relative error of 2^-22; denormal results are zeros.
+__device__ inline float power_of_two(float x) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+
 // A small binary float by its parts. `uz`: the code of minus zero is the only NaN. `infinite`: the
 // top exponent is infinity and NaN; else its last code alone is NaN.
 template <int kExponentBits, int kMantissaBits, int kBias, bool kUz, bool kInfinite>
@@ -470,6 +488,16 @@ __device__ inline T op_min(T a, T b) {
 template <class T>
 __device__ inline T op_max(T a, T b) {
   return a != a ? a : b != b ? b : a > b ? a : b;
+}
+__device__ inline float op_min(float a, float b) {
+  float r;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
+__device__ inline float op_max(float a, float b) {
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
 }
 template <class T>
 __device__ inline T op_bit_and(T a, T b) {
