@@ -236,6 +236,120 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
   return kernel;
 }
 
+// A convolution of images that device/window.cuh computes: what it needs to know of the left
+// operand.
+struct Window {
+  WindowAxes axes;
+  int step_y, step_x;
+  int64_t channels, taps_y, taps_x;
+  int columns;  // of a block
+  int64_t pieces(int64_t elements) const {
+    return channels * taps_y * ((taps_x + elements - 1) / elements);
+  }
+};
+
+// How far a step along `m` moves the window, in steps along `k`; 0: they have nothing in common.
+int step_of(const Loops& loops, int m, int k) {
+  for (int step = 1; step <= 16; ++step)
+    if (moves_alike(loops, m, k, step)) return step;
+  return 0;
+}
+
+// Where k is short and its last axis is that of the taps along x, which images in the order of ONNX
+// lead to: no operand is copied whole pieces at a time then.
+std::optional<Window> find_window(const CudaContraction& c) {
+  constexpr int64_t kMostPieces = 48;
+  constexpr int kMostColumns = 64;
+  if (c.math == ContractionMath::scalar || !c.packed) return {};
+  const Loops& loops = c.lhs.loops;
+  const std::vector<int> m = axes_of(c.lhs, CudaContraction::m),
+                         k = axes_of(c.lhs, CudaContraction::k);
+  if (!axes_of(c.lhs, CudaContraction::batch).empty() || m.size() < 2) return {};
+  if (k.size() < 2 || k.size() > 3) return {};
+  Window window = {{m[m.size() - 2], m.back(), -1, -1, k.back()}, 0, 0, 1, 1, 1, 0};
+  WindowAxes& axes = window.axes;
+  window.step_x = step_of(loops, axes.x, axes.tap_x);
+  for (size_t i = 0; i + 1 < k.size(); ++i) {
+    const int step = step_of(loops, axes.y, k[i]);
+    if (step && axes.tap_y < 0) axes.tap_y = k[i], window.step_y = step;
+    else axes.channel = k[i];
+  }
+  if (!window.step_x || axes.tap_y < 0 || (k.size() == 3 && axes.channel < 0)) return {};
+  const auto extent = [&](int axis) {
+    return loops.axes[static_cast<size_t>(axis)].extent.value();
+  };
+  window.taps_x = extent(axes.tap_x), window.taps_y = extent(axes.tap_y);
+  if (axes.channel >= 0) window.channels = extent(axes.channel);
+  if (window.pieces(16 / static_cast<int64_t>(byte_size(c.factor, 1))) > kMostPieces) return {};
+  const Extent n = extent_of(c.rhs, CudaContraction::n);
+  int64_t columns = 1;
+  for (const Dim factor : n.factors) columns *= factor.value();
+  const int64_t tiles = (columns + kMostColumns - 1) / kMostColumns;
+  window.columns = static_cast<int>(((columns + tiles - 1) / tiles + 15) / 16 * 16);
+  return window;
+}
+
+// How many pixels a block of device/window.cuh computes: 16 in each of so many rows.
+struct WindowTile {
+  int warps, rows_each;
+  int rows() const { return warps * rows_each; }
+};
+
+int64_t shared_bytes(const CudaContraction& c, const Window& window, const WindowTile& tile) {
+  const auto bytes = static_cast<int64_t>(byte_size(c.factor, 1));
+  const int64_t elements = 16 / bytes, word = 4 / bytes;
+  const int64_t pitch = (window.pieces(elements) + 1) / 2 * 2 + 1;
+  const int64_t row = 15 * window.step_x + (window.taps_x + elements - 1) / elements * elements;
+  const int64_t height = int64_t{tile.rows() - 1} * window.step_y + window.taps_y;
+  const int64_t read = window.columns * pitch * 16 +
+                       window.channels * height * ((row + word - 1) / word * word) * bytes;
+  return std::max(read, int64_t{tile.warps} * 16 * (window.columns + 8) * 4);
+}
+
+CudaKernel print_window(const CudaContraction& c, const Window& window, const SizeTable& sizes,
+                        const CudaTarget& target) {
+  Writer w(sizes);
+  const std::vector<int> m = axes_of(c.lhs, CudaContraction::m);
+  const Extent rest = extent_of(c.lhs.loops, {m.begin(), m.end() - 2});
+  const auto extent = [&](int axis, int width) {
+    return Extent(c.lhs.loops.axes[static_cast<size_t>(axis)].extent, width);
+  };
+  Extent columns = extent_of(c.rhs, CudaContraction::n);
+  columns.width = window.columns;
+  const auto grid = [&](const WindowTile& tile) {
+    return std::vector<Extent>{rest, extent(window.axes.y, tile.rows()), extent(window.axes.x, 16),
+                               columns};
+  };
+  // Small patches where large ones would leave multiprocessors idle.
+  WindowTile tile = {8, 2};
+  for (const WindowTile& smaller : {WindowTile{8, 1}, WindowTile{4, 1}}) {
+    int64_t blocks = 1;
+    for (const Extent& each : grid(tile)) blocks *= each.at(sizes);
+    if (blocks < 2 * target.multiprocessors) tile = smaller;
+  }
+  const std::string image = print_image(w, left_of(c), window.axes),
+                    weights = print_operand(w, right_of(c)).make,
+                    epilogue = print_epilogue(w, c.epilogue, c.sum).make;
+  const std::vector<Extent> extents = grid(tile);
+  w.line("const index tile = (index)blockIdx.x;");
+  w.line(fmt::format("const index row = {};", w.quotient("tile", extents[3])));
+  w.line(fmt::format("const index band = {};", w.quotient("row", extents[2])));
+  w.line(fmt::format("const index rest = {};", w.quotient("band", extents[1])));
+  w.line(fmt::format(
+      "convolve_window<{}, {}, {}, {}, {}, {}, {}, {}, {}, {}>({}, {}, {}, rest, band - rest * {}, "
+      "row - band * {}, tile - row * {}, {}, {}, {});",
+      math_type(c, false), tile.warps, tile.rows_each, window.columns, window.channels,
+      window.taps_y, window.taps_x, window.step_y, window.step_x,
+      window.axes.channel >= 0 && window.axes.channel < window.axes.tap_y, image, weights, epilogue,
+      w.size(extents[1]), w.size(extents[2]), w.size(extents[3]), w.size(extent(window.axes.y, 1)),
+      w.size(extent(window.axes.x, 1)), w.size(extent_of(c.rhs, CudaContraction::n))));
+  CudaKernel kernel = w.finish(32 * tile.warps);
+  kernel.schedule = CudaSchedule::window;
+  kernel.grid = extents;
+  kernel.shared_bytes = shared_bytes(c, window, tile);
+  return kernel;
+}
+
 // Neighbouring results along `m` that a thread computes from one walk along `k`: where a step along
 // m moves the left operand like `ratio` steps along k, they share what they read.
 struct Slide {
@@ -407,7 +521,10 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
 
 CudaKernel print_cuda(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
                       const TileChoice* choice) {
-  return c.direct ? print_direct(c, sizes, target) : print_tiles(c, sizes, target, choice);
+  if (c.direct) return print_direct(c, sizes, target);
+  if (const std::optional<Window> window = find_window(c))
+    return print_window(c, *window, sizes, target);
+  return print_tiles(c, sizes, target, choice);
 }
 
 }  // namespace onrush

@@ -304,6 +304,29 @@ PrintedOperand print_operand(Writer& w, const CudaOperand& operand) {
   return {printer.print(), printer.across()};
 }
 
+std::string print_image(Writer& w, const CudaOperand& operand, const WindowAxes& axes) {
+  const CudaContraction::Part& part = *operand.part;
+  const bool narrow = operand.factor == DType::f16 || operand.factor == DType::bf16;
+  Body body(w, part.loops, operand.prefix, {}, narrow);
+  std::vector<int> rest = axes_of(part, operand.rows);
+  rest.resize(rest.size() - 2);
+  w.open("struct Image");
+  const std::string members = print_members(w, body);
+  const auto name = [](int axis) { return axis < 0 ? "" : fmt::format(" a{}", axis); };
+  w.open(fmt::format(
+      "__device__ {} operator()(index rest, index{}, index{}, index{}, index{}, index{}) const",
+      cuda_storage_type(operand.factor), name(axes.y), name(axes.x), name(axes.tap_y),
+      name(axes.channel), name(axes.tap_x)));
+  w.split("rest", rest, part.loops.axes);
+  body.define_all();
+  const std::string value = body.name_of(part.loops.stores[0].value);
+  w.line(narrow ? fmt::format("return to_{}({});", onrush::name(operand.factor), value)
+                : fmt::format("return {};", value));
+  w.close();
+  w.close("};");
+  return fmt::format("Image{{{}s, error}}", members);
+}
+
 std::string print_score(Writer& w, const CudaContraction::Part& part) {
   Body body(w, part.loops, "p", {}, true);
   w.open("struct Score");

@@ -38,6 +38,14 @@ struct PrintedOperand {
 // Declares the struct.
 PrintedOperand print_operand(Writer& w, const CudaOperand& operand);
 
+// The axes of the image that a convolution reads: of pixels, the last two of m; of k. channel is -1
+// where k has no further axis.
+struct WindowAxes {
+  int y, x, tap_y, channel, tap_x;
+};
+// Declares struct Image, as device/window.cuh needs it; gives an expression that makes one.
+std::string print_image(Writer& w, const CudaOperand& operand, const WindowAxes& axes);
+
 // Declares struct Score, which gives what follows a product before its softmax; gives an expression
 // that makes one.
 std::string print_score(Writer& w, const CudaContraction::Part& part);

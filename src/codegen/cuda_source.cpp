@@ -383,6 +383,11 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
     case CudaSchedule::attention:
       return {blocks(kernel.m.at(sizes), kernel.tile.m) * work, kernel.threads, 1, 1,
               kernel.shared_bytes};
+    case CudaSchedule::window: {
+      int64_t all = 1;
+      for (const Extent& extent : kernel.grid) all *= extent.at(sizes);
+      return {all, kernel.threads, 1, 1, kernel.shared_bytes};
+    }
     case CudaSchedule::primitive: return launch_primitive(kernel, sizes, target, pass);
     case CudaSchedule::tile: break;
   }
@@ -397,9 +402,11 @@ std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
       return text.find(function) != std::string::npos;
     });
   };
-  if (uses("contract<") || uses("contract_persistent<") || uses("attend<"))
+  if (uses("contract<") || uses("contract_persistent<") || uses("attend<") ||
+      uses("convolve_window<"))
     program += "#include \"contraction.cuh\"\n";
   if (uses("contract_persistent<")) program += "#include \"persistent.cuh\"\n";
+  if (uses("convolve_window<")) program += "#include \"window.cuh\"\n";
   if (uses("attend<")) program += "#include \"attention.cuh\"\n";
   for (const auto& [function, header] : primitive_headers())
     if (uses(function) && program.find(header) == std::string::npos)

@@ -19,6 +19,7 @@ enum class CudaSchedule : uint8_t {
   row,        // threads side by side reduce one row
   column,     // a thread reduces neighbouring columns, or a slice of them
   tile,       // a contraction: a block computes a tile of the result
+  window,     // a convolution of an image with few channels: a block computes a patch of it
   attention,  // a block computes the results of neighbouring queries
   primitive,  // one of the kernels of a primitive that is no Loops
 };
@@ -116,12 +117,13 @@ struct CudaKernel {
   std::vector<SizeFact> facts;
   bool checks_indices = false;  // may set the error
   CudaSchedule schedule;
-  Extent work;          // vectors, rows, columns; of a contraction: batch
-  Extent reduced;       // elements of a row or column
-  int threads = 256;    // of a block
-  int row_threads = 0;  // row: that share one row
-  int slice_rows = 0;   // column: elements of a column that a slice of it has at least
-  Extent m, n, k;       // tile
+  Extent work;               // vectors, rows, columns; of a contraction: batch
+  Extent reduced;            // elements of a row or column
+  int threads = 256;         // of a block
+  int row_threads = 0;       // row: that share one row
+  int slice_rows = 0;        // column: elements of a column that a slice of it has at least
+  std::vector<Extent> grid;  // window: their product is the number of blocks
+  Extent m, n, k;            // tile
   ContractionTile tile = {};
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
@@ -130,7 +132,7 @@ struct CudaKernel {
   std::vector<CudaTensorMap> maps;  // arguments after all others
   int factor_bytes = 0;             // tile: of an element in shared memory
   int sum_bytes = 0;                // tile: of a partial sum
-  int64_t shared_bytes = 0;         // attention
+  int64_t shared_bytes = 0;         // attention, window
   PrimitivePart part = {};          // primitive: its rows are `work`, their length `reduced`
   Extent limit;                     // primitive: of a sorted row, how much is kept
   Extent inner;                     // primitive: rows that lie side by side

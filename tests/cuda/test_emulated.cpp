@@ -84,12 +84,13 @@ class Products {
     }
   }
 
-  bool all_have_attention() const {
-    return std::ranges::all_of(plans_, [](const auto& plan) {
-      return std::ranges::any_of(plan->steps(), [](const CudaStep& step) {
-        return std::holds_alternative<Attention>(step.step.kernel);
-      });
-    });
+  void expect_all_have(CudaSchedule schedule) const {
+    for (const Product& c : cases_)
+      EXPECT_TRUE(std::ranges::any_of(c.plan->steps(), [&](const CudaStep& step) {
+        return std::ranges::any_of(step.kernels, [&](const StepKernel& kernel) {
+          return c.plan->variant(kernel, c.sizes).kernel.schedule == schedule;
+        });
+      })) << c.what;
   }
 
   // Expects results that differ by no more than `tolerance`.
@@ -195,6 +196,32 @@ TEST_F(Emulated, Convolutions) {
   products.check(0);
 }
 
+// In the order of ONNX, as models get them.
+TEST_F(Emulated, ConvolutionsOfImages) {
+  Products products;
+  struct Convolution {
+    int64_t channels, outputs, height, width, stride;
+    bool channels_last;
+  };
+  for (const Convolution& c :
+       {Convolution{3, 16, 7, 7, 2, true}, Convolution{3, 20, 4, 4, 4, false},
+        Convolution{1, 70, 3, 3, 1, true}, Convolution{4, 24, 2, 11, 3, true}}) {
+    Builder b;
+    const Dim size = symbol(b, 21);
+    const NodeId x = b.input("x", {DType::f32, {1, c.channels, size, 23}});
+    const NodeId w = b.constant(integers({c.outputs, c.height, c.width, c.channels}, 9));
+    const NodeId y = b.conv(b.transpose(b.unary(Op::abs, x), {0, 2, 3, 1}), w,
+                            {{c.stride, c.stride}, {1, 1}, {1, 1}, {2, 3}, {1, 2}, 1, DType::f32});
+    b.output("y", c.channels_last ? y : b.transpose(y, {0, 3, 1, 2}));
+    products.add(fmt::format("{} channels, {} x {}", c.channels, c.height, c.width), b.finish(),
+                 {4, 21}, {Precision::tf32, Precision::fp16, Precision::bf16}, [=](int64_t n) {
+                   return std::vector<Shape>{{1, c.channels, n, 23}};
+                 });
+  }
+  products.expect_all_have(CudaSchedule::window);
+  products.check(0);
+}
+
 TEST_F(Emulated, Attention) {
   Products products;
   for (const int64_t depth : {16, 40}) {
@@ -214,7 +241,7 @@ TEST_F(Emulated, Attention) {
                    return std::vector<Shape>{{3, n, depth}, {3, n, depth}, {3, n, depth}};
                  });
   }
-  EXPECT_TRUE(products.all_have_attention());
+  products.expect_all_have(CudaSchedule::attention);
   products.check(0.02);
 }
 

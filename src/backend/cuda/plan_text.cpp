@@ -14,6 +14,7 @@ std::string_view name_of(CudaSchedule schedule) {
     case CudaSchedule::row: return "row";
     case CudaSchedule::column: return "column";
     case CudaSchedule::tile: return "tile";
+    case CudaSchedule::window: return "window";
     case CudaSchedule::attention: return "attention";
     case CudaSchedule::primitive: return "primitive";
   }
