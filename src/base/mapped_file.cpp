@@ -22,7 +22,7 @@ struct Mappings {
   std::map<const std::byte*, const std::byte*> ends;
 };
 Mappings& mappings() {
-  static Mappings all;
+  static auto& all = *new Mappings;  // never destroyed: a caller's static session may close later
   return all;
 }
 
