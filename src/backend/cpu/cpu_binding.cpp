@@ -7,6 +7,7 @@
 
 #include "backend/cpu/contraction_kernel.h"
 #include "backend/cpu/cpu_loop.h"
+#include "backend/cpu/step_list.h"
 #include "backend/cpu/tile_kernel.h"
 #include "base/check.h"
 #include "base/pages.h"
@@ -17,28 +18,11 @@
 namespace onrush::cpu {
 namespace {
 
-// A range of the binding's pointers.
-struct Pointers {
-  size_t begin = 0, end = 0;
-};
-
 // The kernels of a step, and of all that are equal to it.
 struct Kernels {
   std::vector<TileKernel> loops;
   std::optional<ContractionKernel> contraction;
   std::unique_ptr<CpuLoop> loop;
-};
-
-// A step at concrete sizes.
-struct BoundStep {
-  const Step* step = nullptr;
-  const Kernels* kernels = nullptr;
-  Pointers pointers;                   // of all its buffers
-  std::vector<Pointers> loop_buffers;  // by kernel
-  Pointers lhs, rhs, epilogue;
-  const Tensor* packed = nullptr;                        // the right operand, if it is known
-  Place workspace;                                       // where it is packed in every run, if not
-  mutable std::shared_ptr<const ProfiledStep> profiled;  // once a run is profiled
 };
 
 // What one run works with; kept for further runs.
@@ -47,25 +31,27 @@ struct Frame {
   std::span<Tensor> outputs;
   std::vector<Tensor> tensors;  // results of host steps
   char* arena = nullptr;        // lent for the run
-  std::vector<void*> pointers;  // by CpuBinding::pointer_places_
+  std::vector<void*> pointers;  // by StepList::memory
 };
 
 class CpuBinding final : public Binding {
  public:
+  // `steps` belongs to the executable, or outlives the binding.
   CpuBinding(std::shared_ptr<const CpuExecutable> owner, const CpuExecutable& executable,
-             SizeTable sizes, std::span<const Step* const> steps,
-             std::span<const Tensor* const> packed, std::span<const size_t> twins)
-      : owner_(std::move(owner)), executable_(executable), sizes_(std::move(sizes)) {
-    places_.resize(graph().nodes.size());
-    place_sources();
-    steps_.reserve(steps.size());
-    for (size_t i = 0; i < steps.size(); ++i)
-      steps_.push_back({.step = steps[i],
-                        .kernels = twins[i] < i ? steps_[twins[i]].kernels
-                                                : &bind(*steps[i], /*packs=*/!packed[i]),
-                        .packed = packed[i]});
-    place_results(steps);
-    for (BoundStep& step : steps_) resolve(step);
+             const StepList& steps, SizeTable sizes)
+      : owner_(std::move(owner)),
+        executable_(executable),
+        steps_(steps),
+        sizes_(std::move(sizes)),
+        profiled_(steps.entries.size()) {
+    const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
+    for (NodeId node : steps_.sizes) dims_.push_back(evaluate_node(graph()[node], {}, size).at(0));
+    bind_kernels();
+    for (const GraphOutput& output : graph().outputs) {
+      const bool by_host = place(output.node).kind == Place::Kind::tensor;
+      output_shapes_.push_back(by_host ? Shape()
+                                       : concrete_shape(graph().shape(output.node), sizes_));
+    }
   }
 
   void run(RunState& state, std::span<const Tensor> inputs,
@@ -76,12 +62,10 @@ class CpuBinding final : public Binding {
 
  private:
   const Graph& graph() const { return executable_.graph(); }
+  const Place& place(NodeId node) const { return steps_.placement[node]; }
 
-  void place_sources();
+  void bind_kernels();
   const Kernels& bind(const Step& step, bool packs);
-  void place_results(std::span<const Step* const> steps);
-  void resolve(BoundStep& step);
-  Pointers resolve(const Loops& loops);
   std::unique_ptr<Frame> make_frame() const;
   std::unique_ptr<Frame> take_frame() const;
   void* address(const Place& place, const Frame& frame) const;
@@ -89,43 +73,41 @@ class CpuBinding final : public Binding {
   bool is_written(size_t output) const;  // by a step
   Tensor new_output(size_t index, DType dtype, const Shape& shape) const;
   void prepare_outputs(Frame& frame) const;
-  void execute(const BoundStep& step, RunState& state, Frame& frame) const;
+  void execute(size_t step, RunState& state, Frame& frame) const;
   void execute_host(NodeId id, const CpuLoop* loop, RunState& state, Frame& frame) const;
   void copy_output(size_t index, Frame& frame) const;
   void describe_steps() const;
 
   std::shared_ptr<const CpuExecutable> owner_;  // keeps executable_ alive; null while it is made
   const CpuExecutable& executable_;
+  const StepList& steps_;
   SizeTable sizes_;
-  std::vector<Place> places_;          // by node
-  std::vector<Tensor> dims_;           // values of dims nodes
-  std::vector<Place> pointer_places_;  // of all buffers of all kernels, in the order of the steps
-  std::vector<Shape> output_shapes_;   // but for results of host steps
+  std::vector<Tensor> dims_;  // by StepList::sizes
   std::deque<Kernels> kernels_;
-  std::vector<BoundStep> steps_;
-  int tensors_ = 0;
-  int64_t arena_bytes_ = 0;
-  std::vector<int64_t> live_bytes_;  // by step
+  std::vector<const Kernels*> kernels_of_;  // by step
+  ArenaLayout arena_;                 // workspaces: where right operands are packed in every run
+  std::vector<Shape> output_shapes_;  // but for results of host steps
   mutable std::once_flag described_;
+  mutable std::vector<std::shared_ptr<const ProfiledStep>> profiled_;  // by step, once described
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Frame>> idle_;
 };
 
 // --- binding
 
-void CpuBinding::place_sources() {
-  for (uint32_t i = 0; i < graph().nodes.size(); ++i) {
-    const Node& node = graph().nodes[i];
-    Place& place = places_[i];
-    if (const Tensor& known = executable_.prepared(NodeId{i}))
-      place = {Place::Kind::fixed, 0, 0, known.data()};
-    if (node.op != Op::dims) continue;
-    const auto& type = std::get<TensorType>(node.type);
-    const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
-    dims_.push_back(evaluate_node(node, {}, size).at(0));
-    place = {Place::Kind::fixed, static_cast<int>(dims_.size()) - 1, 0, dims_.back().data()};
-    internal_check(type.dtype == dims_.back().dtype(), "dims evaluate to their dtype");
+void CpuBinding::bind_kernels() {
+  const size_t count = steps_.entries.size();
+  steps_.prefetch();
+  kernels_of_.reserve(count);
+  std::vector<int64_t> workspaces(count);
+  for (size_t i = 0; i < count; ++i) {
+    const StepList::Entry& entry = steps_.entries[i];
+    kernels_of_.push_back(entry.twin < i ? kernels_of_[entry.twin]
+                                         : &bind(*entry.step, /*packs=*/!entry.packed));
+    const auto& contraction = kernels_of_[i]->contraction;
+    if (contraction && !entry.packed) workspaces[i] = contraction->packed_bytes();
   }
+  arena_ = steps_.placement.arena(sizes_, workspaces);
 }
 
 const Kernels& CpuBinding::bind(const Step& step, bool packs) {
@@ -142,59 +124,17 @@ const Kernels& CpuBinding::bind(const Step& step, bool packs) {
   return bound;
 }
 
-void CpuBinding::place_results(std::span<const Step* const> steps) {
-  std::vector<int64_t> workspaces;
-  for (const BoundStep& step : steps_)
-    workspaces.push_back(
-        step.kernels->contraction && !step.packed ? step.kernels->contraction->packed_bytes() : 0);
-  // Not where a step runs by itself, for a prepared value.
-  const std::span<const std::optional<NodeId>> in_place =
-      owner_ ? std::span(executable_.in_place()) : std::span<const std::optional<NodeId>>();
-  Placement placement = place(executable_.schedule(), steps, sizes_, executable_.storage(),
-                              std::move(places_), workspaces, in_place);
-  places_ = std::move(placement.places);
-  arena_bytes_ = placement.arena_bytes;
-  live_bytes_ = std::move(placement.live_bytes);
-  tensors_ = placement.tensors;
-  for (size_t i = 0; i < steps_.size(); ++i) steps_[i].workspace = placement.workspaces[i];
-  for (const GraphOutput& output : graph().outputs) {
-    const bool by_host = places_[output.node.index].kind == Place::Kind::tensor;
-    output_shapes_.push_back(by_host ? Shape()
-                                     : concrete_shape(graph().shape(output.node), sizes_));
-  }
-}
-
-Pointers CpuBinding::resolve(const Loops& loops) {
-  const size_t begin = pointer_places_.size();
-  for (const LoopBuffer& buffer : loops.buffers) {
-    pointer_places_.push_back(places_[buffer.node.index]);
-    internal_check(pointer_places_.back().kind != Place::Kind::none,
-                   "a kernel's buffer has a place");
-  }
-  return {begin, pointer_places_.size()};
-}
-
-void CpuBinding::resolve(BoundStep& bound) {
-  const size_t begin = pointer_places_.size();
-  if (const auto* loops = std::get_if<std::vector<Loops>>(&bound.step->kernel))
-    for (const Loops& kernel : *loops) bound.loop_buffers.push_back(resolve(kernel));
-  if (const auto* c = std::get_if<Contraction>(&bound.step->kernel)) {
-    bound.lhs = resolve(c->lhs);
-    if (!bound.packed) bound.rhs = resolve(c->rhs);
-    bound.epilogue = resolve(c->epilogue);
-  }
-  bound.pointers = {begin, pointer_places_.size()};
-}
-
 // --- running
 
 void* CpuBinding::address(const Place& place, const Frame& frame) const {
   switch (place.kind) {
     case Place::Kind::fixed: return place.data;
+    case Place::Kind::sizes: return dims_[static_cast<size_t>(place.index)].data();
     case Place::Kind::input: return frame.inputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::output: return frame.outputs[static_cast<size_t>(place.index)].data();
     case Place::Kind::tensor: return frame.tensors[static_cast<size_t>(place.index)].data();
-    case Place::Kind::arena: return frame.arena + place.offset;
+    case Place::Kind::arena:
+      return frame.arena + arena_.lives[static_cast<size_t>(place.index)].offset;
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
@@ -202,14 +142,14 @@ void* CpuBinding::address(const Place& place, const Frame& frame) const {
 
 std::unique_ptr<Frame> CpuBinding::make_frame() const {
   const size_t limit = executable_.shared().limit;
-  if (limit && static_cast<size_t>(arena_bytes_) + executable_.shared().weights.bytes() > limit)
+  if (limit && static_cast<size_t>(arena_.bytes) + executable_.shared().weights.bytes() > limit)
     fail(ErrorCode::out_of_memory,
          "a run needs {} bytes of scratch memory beside {} bytes of weights, above the session's "
          "limit of {}",
-         arena_bytes_, executable_.shared().weights.bytes(), limit);
+         arena_.bytes, executable_.shared().weights.bytes(), limit);
   auto frame = std::make_unique<Frame>();
-  frame->tensors.resize(static_cast<size_t>(tensors_));
-  frame->pointers.resize(pointer_places_.size());
+  frame->tensors.resize(static_cast<size_t>(steps_.placement.tensors()));
+  frame->pointers.resize(steps_.memory.size());
   return frame;
 }
 
@@ -226,7 +166,7 @@ std::unique_ptr<Frame> CpuBinding::take_frame() const {
 }
 
 Tensor CpuBinding::tensor(NodeId node, const Frame& frame) const {
-  const Place& place = places_[node.index];
+  const Place& place = this->place(node);
   if (place.kind == Place::Kind::tensor) return frame.tensors[static_cast<size_t>(place.index)];
   if (const Tensor& known = executable_.prepared(node)) return known;
   const TensorType& type = graph().type(node);
@@ -238,7 +178,7 @@ void CpuBinding::execute_host(NodeId id, const CpuLoop* loop, RunState& state, F
   std::vector<Tensor> operands;
   for (NodeId operand : node.inputs) {
     // Weights that a loop's body has need not be here.
-    const bool is_here = !loop || places_[operand.index].kind != Place::Kind::none;
+    const bool is_here = !loop || place(operand).kind != Place::Kind::none;
     operands.push_back(is_here ? tensor(operand, frame) : Tensor());
   }
   const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
@@ -248,32 +188,34 @@ void CpuBinding::execute_host(NodeId id, const CpuLoop* loop, RunState& state, F
       executable_.schedule().groups[static_cast<size_t>(executable_.schedule().home[id.index])];
   for (NodeId output : group.outputs) {
     const size_t part = output == id ? 0 : static_cast<size_t>(graph()[output].as<GetAttr>().index);
-    frame.tensors[static_cast<size_t>(places_[output.index].index)] = results[part];
+    frame.tensors[static_cast<size_t>(place(output).index)] = results[part];
   }
 }
 
-void CpuBinding::execute(const BoundStep& step, RunState& state, Frame& frame) const {
+void CpuBinding::execute(size_t step, RunState& state, Frame& frame) const {
+  const StepList::Entry& entry = steps_.entries[step];
+  const Kernels& kernels = *kernels_of_[step];
   ThreadPool& pool = executable_.shared().pool;
-  if (const auto* host = std::get_if<NodeId>(&step.step->kernel))
-    return execute_host(*host, step.kernels->loop.get(), state, frame);
-  for (size_t i = step.pointers.begin; i < step.pointers.end; ++i)
-    frame.pointers[i] = address(pointer_places_[i], frame);
-  const auto buffers = [&](Pointers range) { return frame.pointers.data() + range.begin; };
-  if (const auto& contraction = step.kernels->contraction) {
-    void* packed = step.packed ? step.packed->data() : address(step.workspace, frame);
-    if (!step.packed) contraction->pack_rhs(pool, buffers(step.rhs), packed);
-    contraction->run(pool, buffers(step.lhs), packed, buffers(step.epilogue));
+  if (const auto* host = std::get_if<NodeId>(&entry.step->kernel))
+    return execute_host(*host, kernels.loop.get(), state, frame);
+  for (size_t i = entry.memory.begin; i < entry.memory.end; ++i)
+    frame.pointers[i] = address(steps_.memory[i], frame);
+  const auto buffers = [&](StepList::Range range) { return frame.pointers.data() + range.begin; };
+  if (const auto& contraction = kernels.contraction) {
+    void* packed = entry.packed ? entry.packed->data() : frame.arena + arena_.workspaces[step];
+    if (!entry.packed) contraction->pack_rhs(pool, buffers(entry.rhs), packed);
+    contraction->run(pool, buffers(entry.lhs), packed, buffers(entry.epilogue));
     return;
   }
-  for (size_t i = 0; i < step.loop_buffers.size(); ++i) {
-    const TileKernel& kernel = step.kernels->loops[i];
+  for (size_t i = 0; i < kernels.loops.size(); ++i) {
+    const TileKernel& kernel = kernels.loops[i];
     pool.run(kernel.tasks(),
-             [&](int64_t task) { kernel.run_task(task, buffers(step.loop_buffers[i])); });
+             [&](int64_t task) { kernel.run_task(task, buffers(entry.kernels[i])); });
   }
 }
 
 bool CpuBinding::is_written(size_t output) const {
-  const Place& place = places_[graph().outputs[output].node.index];
+  const Place& place = this->place(graph().outputs[output].node);
   return place.kind == Place::Kind::output && place.index == static_cast<int>(output);
 }
 
@@ -300,7 +242,7 @@ void CpuBinding::prepare_outputs(Frame& frame) const {
 void CpuBinding::copy_output(size_t index, Frame& frame) const {
   const NodeId node = graph().outputs[index].node;
   const std::string& name = graph().outputs[index].name;
-  const Place& place = places_[node.index];
+  const Place& place = this->place(node);
   Tensor& to = frame.outputs[index];
   if (place.kind == Place::Kind::tensor || place.kind == Place::Kind::input) {
     const Tensor& from = place.kind == Place::Kind::input
@@ -323,27 +265,28 @@ void CpuBinding::copy_output(size_t index, Frame& frame) const {
 }
 
 void CpuBinding::describe_steps() const {
-  for (size_t i = 0; i < steps_.size(); ++i)
-    steps_[i].profiled = profiled_at(graph(), *steps_[i].step, sizes_, live_bytes_[i]);
+  const std::vector<int64_t> live_bytes = arena_.live_bytes();
+  for (size_t i = 0; i < live_bytes.size(); ++i)
+    profiled_[i] = profiled_at(graph(), *steps_.entries[i].step, sizes_, live_bytes[i]);
 }
 
 void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) const {
   std::unique_ptr<Frame> frame = take_frame();
-  const Arenas::Loan arena(executable_.shared().arenas, arena_bytes_);
+  const Arenas::Loan arena(executable_.shared().arenas, arena_.bytes);
   frame->arena = static_cast<char*>(arena.memory().data());
   frame->inputs = inputs;
   frame->outputs = outputs;
   prepare_outputs(*frame);
   if (state.profile) std::call_once(described_, [this] { describe_steps(); });
-  for (const BoundStep& step : steps_) {
+  for (size_t i = 0; i < steps_.entries.size(); ++i) {
     state.check_cancelled();
-    const ProfileTimer timer(state, step.profiled);
+    const ProfileTimer timer(state, profiled_[i]);
     try {
-      execute(step, state, *frame);
+      execute(i, state, *frame);
     } catch (const Error& error) {
-      fail(error.code(), "node '{}': {}", fmt::join(step.step->profiled->nodes, "', '"),
-           error.what());
+      const std::vector<std::string>& nodes = steps_.entries[i].step->profiled->nodes;
+      fail(error.code(), "node '{}': {}", fmt::join(nodes, "', '"), error.what());
     }
   }
   for (size_t i = 0; i < outputs.size(); ++i)
@@ -354,25 +297,26 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
 }
 
 std::vector<Tensor> CpuBinding::run_group() const {
-  const Tensor arena = paged_tensor(DType::u8, {arena_bytes_});
+  const Tensor arena = paged_tensor(DType::u8, {arena_.bytes});
   Frame frame;
   frame.arena = static_cast<char*>(arena.data());
-  frame.tensors.resize(static_cast<size_t>(tensors_));
-  frame.pointers.resize(pointer_places_.size());
+  frame.tensors.resize(static_cast<size_t>(steps_.placement.tensors()));
+  frame.pointers.resize(steps_.memory.size());
   std::vector<Tensor> outputs(graph().outputs.size());
   frame.outputs = outputs;
+  const std::vector<NodeId>& group_outputs = steps_.entries[0].step->group->outputs;
   std::vector<Tensor> results;
-  for (NodeId output : steps_[0].step->group->outputs) {
-    const Place& place = places_[output.index];
+  for (NodeId output : group_outputs) {
+    const Place& place = this->place(output);
     if (place.kind != Place::Kind::output) continue;
     const TensorType& type = graph().type(output);
     outputs[static_cast<size_t>(place.index)] =
         paged_tensor(type.dtype, concrete_shape(type.shape, sizes_));
   }
   RunState state;
-  execute(steps_[0], state, frame);
-  for (NodeId output : steps_[0].step->group->outputs) {
-    const Place& place = places_[output.index];
+  execute(0, state, frame);
+  for (NodeId output : group_outputs) {
+    const Place& place = this->place(output);
     if (place.kind == Place::Kind::output) {
       results.push_back(outputs[static_cast<size_t>(place.index)]);
       continue;
@@ -389,16 +333,9 @@ std::vector<Tensor> CpuBinding::run_group() const {
 
 std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CpuExecutable> executable,
                                             SizeTable sizes) {
-  std::vector<const Step*> steps;
-  std::vector<const Tensor*> packed;
-  for (size_t i = 0; i < executable->steps().size(); ++i) {
-    steps.push_back(&executable->steps()[i]);
-    const Tensor& operand = executable->packed()[i];
-    packed.push_back(operand ? &operand : nullptr);
-  }
   const CpuExecutable& reference = *executable;
-  return std::make_shared<CpuBinding>(std::move(executable), reference, std::move(sizes), steps,
-                                      packed, reference.twins());
+  return std::make_shared<CpuBinding>(std::move(executable), reference, reference.steps(),
+                                      std::move(sizes));
 }
 
 std::vector<Tensor> run_once(const CpuExecutable& executable, const Step& step,
@@ -406,7 +343,8 @@ std::vector<Tensor> run_once(const CpuExecutable& executable, const Step& step,
   const Step* const steps[] = {&step};
   const Tensor* const packed[] = {nullptr};
   const size_t twins[] = {0};
-  return CpuBinding(nullptr, executable, sizes, steps, packed, twins).run_group();
+  const StepList list(executable, steps, packed, twins, /*in_place=*/{});
+  return CpuBinding(nullptr, executable, list, sizes).run_group();
 }
 
 }  // namespace onrush::cpu

@@ -54,11 +54,11 @@ CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> share
   // Kernels have expressions of their own: their values are there once all are made.
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
   for (const Step& step : steps_) packed_.push_back(pack(step, sizes));
-  find_twins();
   compile_bodies();
   for (size_t i = 0; i < steps_.size(); ++i)
     for (NodeId node : runtime_memory(i)) keep(node, sizes);
   for (const GraphOutput& output : graph().outputs) keep(output.node, sizes);
+  list_steps();
 }
 
 void CpuExecutable::choose_storage() {
@@ -185,7 +185,10 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
   return packed;
 }
 
-void CpuExecutable::find_twins() {
+// By step: the first one that is equal but for the memory it works on. Layers that repeat are bound
+// once.
+std::vector<size_t> CpuExecutable::find_twins() const {
+  std::vector<size_t> twins;
   std::unordered_map<std::string, size_t> first;
   for (size_t i = 0; i < steps_.size(); ++i) {
     std::string key(1, packed_[i] ? 'p' : '-');
@@ -194,8 +197,19 @@ void CpuExecutable::find_twins() {
     else if (const auto* contraction = std::get_if<Contraction>(&steps_[i].kernel))
       append_key(key, *contraction);
     else key += fmt::format("host {}", i);
-    twins_.push_back(first.try_emplace(std::move(key), i).first->second);
+    twins.push_back(first.try_emplace(std::move(key), i).first->second);
   }
+  return twins;
+}
+
+void CpuExecutable::list_steps() {
+  std::vector<const Step*> steps;
+  std::vector<const Tensor*> packed;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    steps.push_back(&steps_[i]);
+    packed.push_back(packed_[i] ? &packed_[i] : nullptr);
+  }
+  list_.emplace(*this, steps, packed, find_twins(), in_place_);
 }
 
 std::shared_ptr<const Binding> CpuExecutable::bind(SizeTable sizes) const {

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/arenas.h"
 #include "backend/cpu/kernels/gemm.h"
+#include "backend/cpu/step_list.h"
 #include "backend/cpu/thread_pool.h"
 #include "plan/steps.h"
 #include "plan/weight_store.h"
@@ -35,16 +36,9 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
 
   const Schedule& schedule() const { return schedule_; }
   const Graph& graph() const { return schedule_.graph; }
-  const std::vector<Step>& steps() const { return steps_; }  // Time::run only
+  const StepList& steps() const { return *list_; }  // Time::run only
   // By node: its dtype in memory. With products of bf16 what follows them is bf16 there as well.
   const std::vector<DType>& storage() const { return storage_; }
-  // By step: the operand that it may write its result over; see plan/in_place.h.
-  const std::vector<std::optional<NodeId>>& in_place() const { return in_place_; }
-  // By step: the packed right operand of a contraction, if it is known; else a null tensor.
-  const std::vector<Tensor>& packed() const { return packed_; }
-  // By step: the first one that is equal but for the memory it works on. Layers that repeat are
-  // bound once.
-  const std::vector<size_t>& twins() const { return twins_; }
   CpuShared& shared() const { return *shared_; }
   // The value of a node that depends on weights only and is read in a run; null tensor for others.
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }
@@ -59,19 +53,20 @@ class CpuExecutable final : public Executable, public std::enable_shared_from_th
   const Tensor& prepare(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
   void keep(NodeId node, const SizeTable& sizes);
   Tensor pack(const Step& step, const SizeTable& sizes);
-  void find_twins();
+  std::vector<size_t> find_twins() const;
+  void list_steps();
 
   Schedule schedule_;
   std::shared_ptr<CpuShared> shared_;
   std::vector<std::string> keys_;
   std::vector<DType> storage_;
-  std::vector<std::optional<NodeId>> in_place_;
-  std::vector<Step> prepare_steps_;             // Time::prepare
-  std::map<uint32_t, size_t> prepare_step_of_;  // by result
-  std::vector<Tensor> prepared_;                // by node: constants, and what prepare groups gave
+  std::vector<std::optional<NodeId>> in_place_;  // by step: see plan/in_place.h
+  std::vector<Step> prepare_steps_;              // Time::prepare
+  std::map<uint32_t, size_t> prepare_step_of_;   // by result
+  std::vector<Tensor> prepared_;                 // by node: constants, and what prepare groups gave
   std::vector<Step> steps_;
-  std::vector<Tensor> packed_;
-  std::vector<size_t> twins_;
+  std::vector<Tensor> packed_;  // by step: the right operand of a contraction, if it is known
+  std::optional<StepList> list_;
   std::map<uint32_t, std::shared_ptr<const CpuExecutable>> bodies_;  // by loop
 };
 

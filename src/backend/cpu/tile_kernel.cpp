@@ -138,7 +138,7 @@ void Binder::bind_axes(std::span<const uint8_t> kinds) {
   for (size_t i = 0; i < loops_.axes.size(); ++i) {
     axes.extent[i] = sizes_(loops_.axes[i].extent);
     axes.kind[i] = kinds.empty() ? loops_.axes[i].reduce : kinds[i];
-    axes.origin[i] = static_cast<int>(i);
+    axes.origin[i] = static_cast<uint8_t>(i);
     merged_.push_back(static_cast<int>(i));
   }
 }

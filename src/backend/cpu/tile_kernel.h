@@ -40,26 +40,26 @@ struct ConcreteBound {
 // Some axes of a kernel, outer first.
 class AxisList {
  public:
-  void push_back(int axis) { axes_.at(count_++) = axis; }
+  void push_back(int axis) { axes_.at(count_++) = static_cast<uint8_t>(axis); }
   void clear() { count_ = 0; }
   size_t size() const { return count_; }
   bool empty() const { return count_ == 0; }
   int operator[](size_t i) const { return axes_[i]; }
   int back() const { return axes_[count_ - 1]; }
-  const int* begin() const { return axes_.data(); }
-  const int* end() const { return axes_.data() + count_; }
+  const uint8_t* begin() const { return axes_.data(); }
+  const uint8_t* end() const { return axes_.data() + count_; }
 
  private:
-  std::array<int, kMaxAxes> axes_{};
-  size_t count_ = 0;
+  std::array<uint8_t, kMaxAxes> axes_{};
+  uint8_t count_ = 0;
 };
 
 // Which axis is which, once adjacent axes that behave as one are merged.
 struct TileAxes {
   int count = 0;
   std::array<int64_t, kMaxAxes> extent{};
-  std::array<uint8_t, kMaxAxes> kind{};  // caller's: only axes of one kind merge
-  std::array<int, kMaxAxes> origin{};    // the innermost original axis of each
+  std::array<uint8_t, kMaxAxes> kind{};    // caller's: only axes of one kind merge
+  std::array<uint8_t, kMaxAxes> origin{};  // the innermost original axis of each
 };
 
 // The column axis of a TileKernel, where it is not a given one.
@@ -72,7 +72,7 @@ struct TilePlace {
   // the index of every axis, the column axis's that of the first column.
   int64_t rows = 1;
   std::array<int64_t, kMaxAxes> first{};
-  std::span<const int> row_axes;
+  std::span<const uint8_t> row_axes;
   int64_t cols = 1;
   void* const* buffers = nullptr;     // by Loops::buffers
   const void* accumulator = nullptr;  // AccumulatorValue: [rows][accumulator_stride]

@@ -197,6 +197,7 @@ class CudaBinding final : public Binding {
     CudaProfiler* profiler = nullptr;  // null: nobody wants to know
   };
 
+  const Place& place(NodeId node) const { return (*placement_)[node]; }
   const Graph& graph() const { return executable_.graph(); }
   const ContextPtr& context() const { return executable_.shared().context; }
   const TensorType& type(NodeId node) const { return graph().type(node); }
@@ -263,8 +264,8 @@ class CudaBinding final : public Binding {
   std::shared_ptr<const CudaExecutable> owner_;
   const CudaExecutable& executable_;
   SizeTable sizes_;
-  std::vector<Place> places_;
-  std::vector<Place> workspaces_;                // by step
+  std::optional<PlacementPlan> placement_;
+  ArenaLayout arena_;
   std::vector<std::optional<BoundLoop>> loops_;  // by step, until they are part of it
   std::vector<std::shared_ptr<const LibraryProduct>> products_;  // by step; null: own kernels
   std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
@@ -272,9 +273,6 @@ class CudaBinding final : public Binding {
   std::vector<size_t> input_offsets_, output_offsets_, result_offsets_;
   std::vector<size_t> host_input_offsets_, host_output_offsets_;
   size_t frame_bytes_ = 0, host_bytes_ = 0;
-  int results_ = 0;
-  int64_t arena_bytes_ = 0;
-  std::vector<int64_t> live_bytes_;  // by step
   mutable std::once_flag described_;
   std::vector<BoundStep> steps_;
   bool host_steps_ = false;
@@ -301,15 +299,14 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
   const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
   for (uint32_t i = 0; i < graph().nodes.size(); ++i) {
     if (const Tensor& known = executable_.prepared(NodeId{i}))
-      places[i] = {Place::Kind::fixed, 0, 0, known.data()};
+      places[i] = {Place::Kind::fixed, 0, known.data()};
     else if (graph().nodes[i].op == Op::constant)
-      places[i] = {Place::Kind::fixed, 0, 0, nullptr};  // read by the host only
+      places[i] = {Place::Kind::fixed, 0, nullptr};  // read by the host only
     if (graph().nodes[i].op != Op::dims) continue;
     Tensor& dims = known_[NodeId{i}];
     if (!dims) dims = upload(context(), evaluate_node(graph().nodes[i], {}, size).at(0), stream);
   }
-  for (auto& [node, tensor] : known_)
-    places[node.index] = {Place::Kind::fixed, 0, 0, tensor.data()};
+  for (auto& [node, tensor] : known_) places[node.index] = {Place::Kind::fixed, 0, tensor.data()};
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
   std::vector<int64_t> workspace_bytes;
@@ -320,13 +317,9 @@ void CudaBinding::place_values(const std::vector<const CudaStep*>& steps) {
                                   ? static_cast<int64_t>(products_.back()->workspace_bytes())
                                   : workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
   }
-  Placement placement = place(executable_.plan().schedule(), plain, sizes_, plain_storage(graph()),
-                              std::move(places), workspace_bytes);
-  places_ = std::move(placement.places);
-  workspaces_ = std::move(placement.workspaces);
-  arena_bytes_ = placement.arena_bytes;
-  live_bytes_ = std::move(placement.live_bytes);
-  results_ = placement.tensors;
+  placement_.emplace(executable_.plan().schedule(), plain, plain_storage(graph()),
+                     std::move(places));
+  arena_ = placement_->arena(sizes_, workspace_bytes);
 }
 
 size_t CudaBinding::input_bytes(size_t i) const {
@@ -336,7 +329,7 @@ size_t CudaBinding::input_bytes(size_t i) const {
 }
 
 void CudaBinding::lay_out_memory() {
-  frame_bytes_ = aligned(static_cast<size_t>(arena_bytes_));
+  frame_bytes_ = aligned(static_cast<size_t>(arena_.bytes));
   const auto take = [](size_t& end, size_t bytes) {
     const size_t offset = end;
     end += aligned(bytes);
@@ -347,15 +340,15 @@ void CudaBinding::lay_out_memory() {
     host_input_offsets_.push_back(take(host_bytes_, input_bytes(i)));
   }
   for (const GraphOutput& output : graph().outputs) {
-    const bool written = places_[output.node.index].kind == Place::Kind::output;
+    const bool written = place(output.node).kind == Place::Kind::output;
     output_offsets_.push_back(take(frame_bytes_, written ? bytes(output.node) : 0));
     const bool small = bytes(output.node) <= kSmallOutput;
     host_output_offsets_.push_back(take(host_bytes_, small ? bytes(output.node) : 0));
   }
-  result_offsets_.resize(static_cast<size_t>(results_));
-  for (uint32_t i = 0; i < places_.size(); ++i)
-    if (places_[i].kind == Place::Kind::tensor)
-      result_offsets_[static_cast<size_t>(places_[i].index)] = take(frame_bytes_, bytes(NodeId{i}));
+  result_offsets_.resize(static_cast<size_t>(placement_->tensors()));
+  for (uint32_t i = 0; i < graph().nodes.size(); ++i)
+    if (const Place& place = this->place(NodeId{i}); place.kind == Place::Kind::tensor)
+      result_offsets_[static_cast<size_t>(place.index)] = take(frame_bytes_, bytes(NodeId{i}));
 }
 
 bool CudaBinding::is_wide(const CudaKernel& kernel) const {
@@ -407,7 +400,7 @@ int64_t CudaBinding::lay_out_loop(const CudaStep& step, BoundLoop& loop) const {
     end += aligned(bytes);
     return static_cast<int64_t>(offset);
   };
-  loop.arena = take(static_cast<size_t>(loop.body->arena_bytes_));
+  loop.arena = take(static_cast<size_t>(loop.body->arena_.bytes));
   const CudaBinding& body = *loop.body;
   for (size_t i = 0; i < body.graph().outputs.size(); ++i) {
     const size_t bytes = body.bytes(body.graph().outputs[i].node);
@@ -440,11 +433,11 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
     const bool wide = is_wide(*step);
     BoundStep bound{step, {}, std::move(loops_[i])};
     if (bound.loop) {
-      bound.loop->arena += workspaces_[i].offset;
+      bound.loop->arena += arena_.workspaces[i];
       for (auto& slots : bound.loop->carried)
-        for (int64_t& slot : slots) slot += workspaces_[i].offset;
+        for (int64_t& slot : slots) slot += arena_.workspaces[i];
       for (auto* slots : {&bound.loop->scanned, &bound.loop->stacked})
-        for (int64_t& slot : *slots) slot += workspaces_[i].offset;
+        for (int64_t& slot : *slots) slot += arena_.workspaces[i];
       checks_indices_ = checks_indices_ || bound.loop->body->checks_indices_;
     }
     host_steps_ = host_steps_ || std::holds_alternative<NodeId>(step->step.kernel);
@@ -454,7 +447,7 @@ void CudaBinding::bind_steps(const std::vector<const CudaStep*>& steps) {
       for (int pass = 0; pass < passes_of(printed, sizes_); ++pass) {
         bound.kernels.push_back(products_[i] ? bind_product(kernel, std::move(products_[i]))
                                              : bind_kernel(kernel, variant(kernel), wide, pass));
-        bound.kernels.back().workspace = workspaces_[i].offset;
+        bound.kernels.back().workspace = arena_.workspaces[i];
       }
     }
     steps_.push_back(std::move(bound));
@@ -513,14 +506,16 @@ Addresses CudaBinding::addresses(std::span<const Tensor> inputs, std::span<const
 }
 
 CUdeviceptr CudaBinding::address(NodeId node, const Values& values) const {
-  const Place& place = places_[node.index];
+  const Place& place = this->place(node);
   const auto index = static_cast<size_t>(place.index);
   switch (place.kind) {
     case Place::Kind::fixed: return device_address(place.data);
-    case Place::Kind::arena: return values.arena + static_cast<CUdeviceptr>(place.offset);
+    case Place::Kind::arena:
+      return values.arena + static_cast<CUdeviceptr>(arena_.lives[index].offset);
     case Place::Kind::input: return values.addresses[index];
     case Place::Kind::output: return values.addresses[graph().inputs.size() + index];
     case Place::Kind::tensor: return values.arena + result_offsets_[index];
+    case Place::Kind::sizes:  // uploaded, and then fixed
     case Place::Kind::none: break;
   }
   internal_error("a value without a place");
@@ -555,7 +550,7 @@ void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
 
 // The value in host memory; waits for the device if that has it.
 Tensor CudaBinding::host_value(NodeId node, const Frame& frame, const Values& values) const {
-  const Place& place = places_[node.index];
+  const Place& place = this->place(node);
   if (const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr))
     return constant->tensor;
   if (place.kind == Place::Kind::tensor)
@@ -582,7 +577,7 @@ void CudaBinding::execute_host(NodeId id, Frame& frame, Values& values) const {
   const int home = executable_.plan().schedule().home[id.index];
   for (NodeId output : executable_.plan().schedule().groups[static_cast<size_t>(home)].outputs) {
     const size_t part = output == id ? 0 : static_cast<size_t>(graph()[output].as<GetAttr>().index);
-    const auto index = static_cast<size_t>(places_[output.index].index);
+    const auto index = static_cast<size_t>(place(output).index);
     values.host_results[index] = results[part];
     if (!bytes(output)) continue;
     copy_to_device(frame.memory.pointer() + result_offsets_[index], results[part].data(),
@@ -742,7 +737,7 @@ void CudaBinding::record(Frame& frame, Values& values, bool traced) const {
 bool CudaBinding::moved(const BoundStep& step, const Addresses& from, const Addresses& to) const {
   const auto has_moved = [&](NodeId node) {
     if (!node.valid()) return false;
-    const Place& place = places_[node.index];
+    const Place& place = this->place(node);
     size_t at = static_cast<size_t>(place.index);
     if (place.kind == Place::Kind::output) at += graph().inputs.size();
     else if (place.kind != Place::Kind::input) return false;
@@ -869,10 +864,11 @@ void CudaBinding::follow_default_stream(const Frame& frame) const {
 
 // What profiles say of the steps at the sizes of the binding.
 void CudaBinding::describe_steps(const Values& values) const {
+  const std::vector<int64_t> live_bytes = arena_.live_bytes();
   for (size_t i = 0; i < steps_.size(); ++i) {
     int launches = 0;
     each_launch(steps_[i], values, [&](const KernelLaunch&) { ++launches; });
-    steps_[i].profiled = profiled_at(graph(), steps_[i].step->step, sizes_, live_bytes_[i],
+    steps_[i].profiled = profiled_at(graph(), steps_[i].step->step, sizes_, live_bytes[i],
                                      std::max(1, launches), way_of(steps_[i]));
   }
 }
@@ -895,7 +891,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
                 addresses(inputs, outputs, *frame),
                 frame->memory.pointer(),
                 frame->words.pointer(),
-                std::vector<Tensor>(static_cast<size_t>(results_)),
+                std::vector<Tensor>(static_cast<size_t>(placement_->tensors())),
                 static_cast<CudaProfiler*>(state.profiler)};
   if (frame->pending && !capturing) {
     if (frame->host_error()) report_index(std::move(frame));  // of an earlier run
@@ -952,7 +948,7 @@ void CudaBinding::report_index(std::unique_ptr<Frame> frame) const {
 // An output that kernels wrote; the others are known to the host, or have a size that only it
 // knows.
 bool CudaBinding::on_device(NodeId node) const {
-  const Place::Kind kind = places_[node.index].kind;
+  const Place::Kind kind = place(node).kind;
   return bytes(node) > 0 && (kind == Place::Kind::output || kind == Place::Kind::arena);
 }
 
@@ -1004,7 +1000,7 @@ void CudaBinding::finish(Frame& frame, const Values& values, Device results_on,
     }
     // Results of host steps are new; neither an input's memory nor a weight's is given away.
     const Tensor result = host_value(node, frame, values);
-    if (!target && places_[node.index].kind == Place::Kind::tensor) {
+    if (!target && place(node).kind == Place::Kind::tensor) {
       target = moved_to(results_on, result);
       continue;
     }
@@ -1207,7 +1203,7 @@ bool CudaBinding::tune() const {
                 addresses({}, {}, frame),
                 frame.memory.pointer(),
                 frame.words.pointer(),
-                std::vector<Tensor>(static_cast<size_t>(results_))};
+                std::vector<Tensor>(static_cast<size_t>(placement_->tensors()))};
   fill_for_tuning(frame, values);
   const DeviceBuffer workspace(context(), CublasLt::kMostWorkspaceBytes);
   size_t done = 0;
@@ -1240,7 +1236,7 @@ std::vector<Tensor> CudaBinding::run_group() const {
                 addresses({}, {}, frame),
                 frame.memory.pointer(),
                 frame.words.pointer(),
-                std::vector<Tensor>(static_cast<size_t>(results_))};
+                std::vector<Tensor>(static_cast<size_t>(placement_->tensors()))};
   bool after_kernel = false;
   execute(steps_[0], frame, values, after_kernel);
   std::vector<Tensor> results;
