@@ -179,11 +179,11 @@ void ContractionKernel::Impl::run_depthwise(ThreadPool& pool, void* const* lhs_b
   const int64_t fitting = kWeightBytes / (k * 4) / kLeastChannels * kLeastChannels;
   const int64_t each = std::min(batch, std::max(kLeastChannels, fitting));
   const int64_t blocks = (batch + each - 1) / each, rows = m / depthwise->width;
-  // Rows one after the other read the same rows of the image.
-  const int64_t tasks = std::max<int64_t>(1, std::min(rows * blocks, int64_t{8} * pool.threads()));
-  const int64_t parts = std::min(rows, (tasks + blocks - 1) / blocks);
+  // Rows one after the other read the same rows of the image, and a thread all channels of them:
+  // other kernels divide the image by rows, too, so what it reads is in its own cache.
+  const int64_t parts = std::min(rows, int64_t{4} * pool.threads());
   pool.run(parts * blocks, [&](int64_t task) {
-    const int64_t part = task % parts, c = task / parts * each;
+    const int64_t part = task / blocks, c = task % blocks * each;
     for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row)
       depthwise_row(row, c, std::min(batch, c + each), lhs_buffers, packed, epilogue_buffers);
   });

@@ -207,11 +207,8 @@ void CpuBinding::execute(size_t step, RunState& state, Frame& frame) const {
     contraction->run(pool, buffers(entry.lhs), packed, buffers(entry.epilogue));
     return;
   }
-  for (size_t i = 0; i < kernels.loops.size(); ++i) {
-    const TileKernel& kernel = kernels.loops[i];
-    pool.run(kernel.tasks(),
-             [&](int64_t task) { kernel.run_task(task, buffers(entry.kernels[i])); });
-  }
+  for (size_t i = 0; i < kernels.loops.size(); ++i)
+    kernels.loops[i].run(pool, buffers(entry.kernels[i]));
 }
 
 bool CpuBinding::is_written(size_t output) const {

@@ -1,13 +1,20 @@
 #include "backend/cpu/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <sched.h>
 #include <xmmintrin.h>
 
 namespace onrush::cpu {
 namespace {
 
-constexpr int kSpins = 4000;  // some tens of microseconds: the gap between two kernels
+// Of the caller, for the last tasks of others.
+constexpr int kSpins = 4000;
+// Of a worker, for the next job: longer than the work between two kernels that the caller does
+// alone. Waking up takes some 20 us.
+constexpr auto kWait = std::chrono::microseconds(150);
+
+using Clock = std::chrono::steady_clock;
 
 void pause() { __builtin_ia32_pause(); }
 
@@ -70,9 +77,11 @@ void ThreadPool::worker(size_t thread) {
   const SubnormalsAreZero mode;
   uint64_t seen = 0;
   while (true) {
-    for (int spin = 0;
-         spin < kSpins && generation_.load(std::memory_order_acquire) == seen && !stop_; ++spin)
-      pause();
+    const auto waits = [&] {
+      return generation_.load(std::memory_order_acquire) == seen && !stop_;
+    };
+    for (const auto end = Clock::now() + kWait; waits() && Clock::now() < end;)
+      for (int spin = 0; spin < 16 && waits(); ++spin) pause();
     std::shared_ptr<Job> job;
     {
       std::unique_lock lock(mutex_);

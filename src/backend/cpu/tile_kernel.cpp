@@ -14,6 +14,7 @@ namespace {
 constexpr int kNoAxis = -2;
 constexpr int64_t kMuchToReduce = 64 * 1024, kLeastColumns = 64;  // elements
 constexpr int64_t kMaxRowInOneTile = 8192;  // longer rows are reduced in chunks
+constexpr int64_t kTaskWork = 64 * 1024;    // values: some microseconds
 
 int64_t scalar_bits(Compute type, double f, int64_t i) {
   switch (type) {
@@ -258,7 +259,7 @@ void Binder::choose_tile(bool driven) {
   const int64_t work = std::max<int64_t>(1, o.rows * o.cols * std::max<int64_t>(1, reduced) /
                                                 (o.column_reduces ? o.cols : 1) *
                                                 static_cast<int64_t>(loops_.body.size() + 1));
-  o.tiles_per_task = std::clamp<int64_t>(200000 / work, 1, std::max<int64_t>(1, o.tiles));
+  o.tiles_per_task = std::clamp<int64_t>(kTaskWork / work, 1, std::max<int64_t>(1, o.tiles));
   if (o.total_rows == 0 || o.column_extent == 0) {
     // Nothing to store, unless an empty row is reduced.
     if (o.total_rows == 0 || !o.column_reduces) o.tiles = 0;
@@ -736,9 +737,6 @@ TileKernel& TileKernel::operator=(TileKernel&&) noexcept = default;
 
 const TileAxes& TileKernel::axes() const { return impl_->axes; }
 int TileKernel::column_axis() const { return impl_->column; }
-int64_t TileKernel::tasks() const {
-  return (impl_->tiles + impl_->tiles_per_task - 1) / impl_->tiles_per_task;
-}
 const TileKernel::PureLoad* TileKernel::pure_load() const { return impl_->pure.get(); }
 
 }  // namespace onrush::cpu

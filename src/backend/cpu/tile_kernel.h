@@ -10,7 +10,7 @@
 // Reductions run over the column axis inside a tile and over the other reduce axes (and further
 // chunks of columns) as a loop around it. Where a row fits one tile everything is computed once;
 // else the body is evaluated in passes, one for each reduction that waits for another, and one to
-// store.
+// store. Few sums of many elements each are divided among threads.
 #pragma once
 
 #include <array>
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/thread_pool.h"
 #include "codegen/loops.h"
 
 namespace onrush::cpu {
@@ -95,8 +96,7 @@ class TileKernel {
   int column_axis() const;  // after merging; -1 if there is none
 
   // --- for kernels that range over all of their parallel axes by themselves
-  int64_t tasks() const;  // independent pieces of work
-  void run_task(int64_t task, void* const* buffers) const;
+  void run(ThreadPool& pool, void* const* buffers) const;
 
   // --- for contractions: one tile at a given place (no reductions in the body)
   void run_tile(const TilePlace& place) const;
@@ -122,7 +122,8 @@ enum class ScratchSlot : uint8_t {
   tile_arrays,
   tile_places,
   row_offsets,
-  element_offsets,  // of the tile interpreter
+  element_offsets,
+  partial_sums,  // of the tile interpreter
   lhs_block,
   lhs_operand,
   split_panel,

@@ -10,7 +10,7 @@
 namespace onrush::cpu {
 
 void* thread_scratch(ScratchSlot slot, size_t bytes) {
-  thread_local std::array<Tensor, 11> blocks;
+  thread_local std::array<Tensor, static_cast<size_t>(ScratchSlot::pointers) + 1> blocks;
   Tensor& block = blocks[static_cast<size_t>(slot)];
   if (!block || block.bytes() < bytes) {
     block = {};
@@ -45,6 +45,40 @@ struct RowRun {
   std::array<int64_t, kMaxAxes> index;  // of every axis, of the first row
 };
 
+// Whether a pass that computes these values reads rows of memory and combines them, no more.
+bool combines_rows(const TileKernel::Impl& k, const std::vector<int>& values) {
+  if (k.column_reduces || values.size() != 2) return false;
+  const TileValue& from = k.values[static_cast<size_t>(values[0])];
+  const TileValue& sum = k.values[static_cast<size_t>(values[1])];
+  if (from.kind != TileValue::Kind::load || sum.kind != TileValue::Kind::reduce ||
+      sum.a != values[0] || from.spread != Spread::full)
+    return false;
+  const ReduceKind kind = k.reduces[static_cast<size_t>(sum.detail)].kind;
+  if (kind == ReduceKind::argmax || kind == ReduceKind::argmin) return false;
+  const TileLoad& load = k.loads[static_cast<size_t>(from.detail)];
+  const auto along_columns = [&](const ConcreteAffine& a) {
+    return k.column < 0 ? 0 : a.stride[static_cast<size_t>(k.column)];
+  };
+  if ((load.dtype != DType::f32 && load.dtype != DType::bf16) || !load.dynamic.empty() ||
+      along_columns(load.address) != 1 || load.bounds.size() > kMaxAxes)
+    return false;
+  // What lies outside must not count.
+  float identity, fill;
+  fill_identity(kind, Compute::f32, &identity, 1);
+  std::memcpy(&fill, &load.fill, sizeof(fill));
+  return load.bounds.empty() ||
+         (fill == identity && std::ranges::all_of(load.bounds, [&](const ConcreteBound& bound) {
+            return along_columns(bound.index) == 0;
+          }));
+}
+
+// How many positions along the reduce axes there are.
+int64_t reduced_positions(const TileKernel::Impl& k) {
+  int64_t count = 1;
+  for (int axis : k.reduce_axes) count *= k.axes.extent[static_cast<size_t>(axis)];
+  return count;
+}
+
 class TileRun {
  public:
   TileRun(const TileKernel::Impl& kernel, const TilePlace& place)
@@ -77,10 +111,12 @@ class TileRun {
   void finish_reduction(int value);
   void store(const TileStore& store);
   void copy(const TileStore& store);
-  // Whether a pass that computes these values reads rows of memory and combines them, no more; then
-  // combine_rows does all of it without a copy.
-  bool combines_rows(const std::vector<int>& values) const;
-  void combine_rows(const std::vector<int>& values);
+  // Where combines_rows() holds for a pass: all of it without a copy, or of the positions along the
+  // reduce axes only those in [first_tap, last_tap).
+  void combine_rows(const std::vector<int>& values, int64_t first_tap, int64_t last_tap);
+  // The sums of a part of the elements: written to `out`, and added to those that are there.
+  void take_sums(int value, float* out) const;
+  void add_sums(int value, const float* part);
 
  private:
   using Kind = TileValue::Kind;
@@ -485,39 +521,23 @@ void TileRun::accumulate(int id) {
   });
 }
 
-bool TileRun::combines_rows(const std::vector<int>& values) const {
-  if (k_.column_reduces || values.size() != 2) return false;
-  const TileValue &from = value(values[0]), &sum = value(values[1]);
-  if (from.kind != Kind::load || sum.kind != Kind::reduce || sum.a != values[0] ||
-      from.spread != Spread::full)
-    return false;
-  const ReduceKind kind = k_.reduces[static_cast<size_t>(sum.detail)].kind;
-  if (kind == ReduceKind::argmax || kind == ReduceKind::argmin) return false;
-  const TileLoad& load = k_.loads[static_cast<size_t>(from.detail)];
-  if ((load.dtype != DType::f32 && load.dtype != DType::bf16) || !load.dynamic.empty() ||
-      column_stride(load.address) != 1 || load.bounds.size() > kMaxAxes)
-    return false;
-  // What lies outside must not count.
-  float identity, fill;
-  fill_identity(kind, Compute::f32, &identity, 1);
-  std::memcpy(&fill, &load.fill, sizeof(fill));
-  return load.bounds.empty() ||
-         (fill == identity && std::ranges::all_of(load.bounds, [&](const ConcreteBound& bound) {
-            return column_stride(bound.index) == 0;
-          }));
-}
-
-// Positions of a load along the reduce axes: some at a time, counted from where they all are 0.
+// Positions [first, last) of a load along the reduce axes: some at a time, counted from where they
+// all are 0.
 class TileRun::Taps {
  public:
   static constexpr int64_t kMost = 64;
-  Taps(const TileKernel::Impl& kernel, const TileLoad& load)
+  Taps(const TileKernel::Impl& kernel, const TileLoad& load, int64_t first, int64_t last)
       : k_(kernel),
         load_(load),
         bounds_(load.bounds.size()),
         positions_(static_cast<int64_t*>(
-            thread_scratch(element_offsets, static_cast<size_t>(kMost) * (bounds_ + 1) * 8))) {
-    for (int axis : k_.reduce_axes) left_ *= k_.axes.extent[static_cast<size_t>(axis)];
+            thread_scratch(element_offsets, static_cast<size_t>(kMost) * (bounds_ + 1) * 8))),
+        left_(last - first) {
+    for (size_t a = k_.reduce_axes.size(); a-- > 0 && first > 0;) {
+      const auto axis = static_cast<size_t>(k_.reduce_axes[a]);
+      index_[axis] = first % k_.axes.extent[axis];
+      first /= k_.axes.extent[axis];
+    }
   }
   // False if there are none left.
   bool next() {
@@ -561,10 +581,10 @@ class TileRun::Taps {
   int64_t* positions_;  // by tap: under each bound, and the address
   std::array<int64_t, kMaxAxes> index_{};
   size_t count_ = 0;
-  int64_t left_ = 1;
+  int64_t left_;
 };
 
-void TileRun::combine_rows(const std::vector<int>& values) {
+void TileRun::combine_rows(const std::vector<int>& values, int64_t first_tap, int64_t last_tap) {
   const TileLoad& load = k_.loads[static_cast<size_t>(value(values[0]).detail)];
   const auto kernel = accumulate_rows_kernel(
       k_.reduces[static_cast<size_t>(value(values[1]).detail)].kind, load.dtype);
@@ -572,7 +592,7 @@ void TileRun::combine_rows(const std::vector<int>& values) {
   const auto* data = static_cast<const char*>(place_.buffers[load.buffer]);
   const int64_t size = bits(load.dtype) / 8;
   for (int axis : k_.reduce_axes) base[static_cast<size_t>(axis)] = 0;
-  Taps taps(k_, load);
+  Taps taps(k_, load, first_tap, last_tap);
   while (taps.next())
     for_each_run(place_.rows, [&](const RowRun& run) {
       const int64_t first = evaluate(load.address, run), step = row_stride(load.address);
@@ -601,6 +621,15 @@ void TileRun::combine_rows(const std::vector<int>& values) {
           bound[b] += row_stride(load.bounds[b].index);
       }
     });
+}
+
+void TileRun::take_sums(int id, float* out) const {
+  std::memcpy(out, at(id), static_cast<size_t>(n_full_) * sizeof(float));
+}
+
+void TileRun::add_sums(int id, const float* part) {
+  const ReduceKind kind = k_.reduces[static_cast<size_t>(value(id).detail)].kind;
+  accumulate_kernel(kind, Compute::f32)(at(id), part, static_cast<size_t>(n_full_));
 }
 
 // Rows of memory that are stored as they are.
@@ -651,29 +680,29 @@ class TileLoop {
  public:
   TileLoop(const TileKernel::Impl& kernel, void* const* buffers) : k_(kernel), buffers_(buffers) {}
 
-  void run(int64_t tile) {
-    const int64_t column_blocks =
-        k_.column_reduces ? 1 : std::max<int64_t>(1, (k_.column_extent + k_.cols - 1) / k_.cols);
-    const int64_t first_row = tile / column_blocks * k_.rows;
-    const int64_t first_col = tile % column_blocks * k_.cols;
-    TilePlace place;
-    place.rows = std::min(k_.rows, k_.total_rows - first_row);
-    place.cols = std::min(k_.cols, k_.column_extent - first_col);
-    place.row_axes = k_.row_axes;
-    for (size_t i = k_.row_axes.size(), rest = static_cast<size_t>(first_row); i-- > 0;) {
-      const auto axis = static_cast<size_t>(k_.row_axes[i]);
-      const auto extent = static_cast<size_t>(k_.axes.extent[axis]);
-      place.first[axis] = static_cast<int64_t>(rest % extent);
-      rest /= extent;
-    }
-    place.buffers = buffers_;
-    TileRun run(k_, place);
-    if (k_.column >= 0) run.base[static_cast<size_t>(k_.column)] = first_col;
+  void run(int64_t tile) const {
+    TileRun run = at(tile);
     if (k_.one_pass) run.run_once();
     else run_passes(run);
   }
 
+  // Into how many parts the positions along the reduce axes are divided, for several threads: where
+  // there are few sums. It depends on sizes alone, and so does the result.
+  int64_t parts() const {
+    constexpr int64_t kMostTiles = 8, kPart = 8 * 1024, kMostParts = 64;  // kPart: elements
+    if (k_.one_pass || k_.passes != 1 || k_.tiles > kMostTiles ||
+        !combines_rows(k_, k_.pass_values[0]) || !k_.pass_values[1].empty() ||
+        std::ranges::any_of(k_.stores, [](const TileStore& s) { return s.inner; }))
+      return 1;
+    const int64_t positions = reduced_positions(k_);
+    return std::clamp<int64_t>(positions * k_.rows * k_.cols / kPart, 1,
+                               std::clamp<int64_t>(positions, 1, kMostParts));
+  }
+
+  void run_in_parts(int64_t parts, ThreadPool& pool) const;
+
  private:
+  TileRun at(int64_t tile) const;
   void run_passes(TileRun& run) const;
   template <class F>
   void for_each_reduced(TileRun& run, F body) const;
@@ -681,6 +710,27 @@ class TileLoop {
   const TileKernel::Impl& k_;
   void* const* buffers_;
 };
+
+TileRun TileLoop::at(int64_t tile) const {
+  const int64_t column_blocks =
+      k_.column_reduces ? 1 : std::max<int64_t>(1, (k_.column_extent + k_.cols - 1) / k_.cols);
+  const int64_t first_row = tile / column_blocks * k_.rows;
+  const int64_t first_col = tile % column_blocks * k_.cols;
+  TilePlace place;
+  place.rows = std::min(k_.rows, k_.total_rows - first_row);
+  place.cols = std::min(k_.cols, k_.column_extent - first_col);
+  place.row_axes = k_.row_axes;
+  for (size_t i = k_.row_axes.size(), rest = static_cast<size_t>(first_row); i-- > 0;) {
+    const auto axis = static_cast<size_t>(k_.row_axes[i]);
+    const auto extent = static_cast<size_t>(k_.axes.extent[axis]);
+    place.first[axis] = static_cast<int64_t>(rest % extent);
+    rest /= extent;
+  }
+  place.buffers = buffers_;
+  TileRun run(k_, place);
+  if (k_.column >= 0) run.base[static_cast<size_t>(k_.column)] = first_col;
+  return run;
+}
 
 // Calls body for every chunk of columns at every index of the other reduce axes.
 template <class F>
@@ -719,8 +769,8 @@ void TileLoop::run_passes(TileRun& run) const {
     if (pass == k_.passes && inner.empty() &&
         std::none_of(k_.stores.begin(), k_.stores.end(), [](auto& s) { return s.inner; }))
       break;
-    if (run.combines_rows(inner)) {
-      run.combine_rows(inner);
+    if (combines_rows(k_, inner)) {
+      run.combine_rows(inner, 0, reduced_positions(k_));
       run.finish_reduction(inner[1]);
       continue;
     }
@@ -737,12 +787,41 @@ void TileLoop::run_passes(TileRun& run) const {
     if (!store.inner) run.store(store);
 }
 
+void TileLoop::run_in_parts(int64_t parts, ThreadPool& pool) const {
+  const std::vector<int>& inner = k_.pass_values[0];
+  const int sum = inner[1];
+  const int64_t positions = reduced_positions(k_), tile_size = k_.rows * k_.cols;
+  auto* sums = static_cast<float*>(thread_scratch(
+      partial_sums, static_cast<size_t>(parts * k_.tiles * tile_size) * sizeof(float)));
+  pool.run(parts * k_.tiles, [&](int64_t task) {
+    const int64_t part = task / k_.tiles;
+    TileRun run = at(task % k_.tiles);
+    run.start_reduction(sum);
+    run.combine_rows(inner, positions * part / parts, positions * (part + 1) / parts);
+    run.take_sums(sum, sums + task * tile_size);
+  });
+  for (int64_t tile = 0; tile < k_.tiles; ++tile) {
+    TileRun run = at(tile);
+    for (int v : k_.outer_values[0]) run.execute(v);
+    run.start_reduction(sum);
+    for (int64_t part = 0; part < parts; ++part)
+      run.add_sums(sum, sums + (part * k_.tiles + tile) * tile_size);
+    run.finish_reduction(sum);
+    for (int v : k_.outer_values[1]) run.execute(v);
+    for (const TileStore& store : k_.stores) run.store(store);
+  }
+}
+
 }  // namespace
 
-void TileKernel::run_task(int64_t task, void* const* buffers) const {
-  TileLoop loop(*impl_, buffers);
-  const int64_t end = std::min(impl_->tiles, (task + 1) * impl_->tiles_per_task);
-  for (int64_t tile = task * impl_->tiles_per_task; tile < end; ++tile) loop.run(tile);
+void TileKernel::run(ThreadPool& pool, void* const* buffers) const {
+  const TileLoop loop(*impl_, buffers);
+  if (const int64_t parts = loop.parts(); parts > 1) return loop.run_in_parts(parts, pool);
+  const int64_t tiles = impl_->tiles, each = impl_->tiles_per_task;
+  pool.run((tiles + each - 1) / each, [&](int64_t task) {
+    for (int64_t tile = task * each; tile < std::min(tiles, (task + 1) * each); ++tile)
+      loop.run(tile);
+  });
 }
 
 void TileKernel::run_tile(const TilePlace& place) const { TileRun(*impl_, place).run_once(); }
