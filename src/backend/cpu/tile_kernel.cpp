@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 #include "backend/cpu/tile_impl.h"
 #include "base/check.h"
@@ -14,6 +15,7 @@ namespace {
 constexpr int kNoAxis = -2;
 constexpr int64_t kMuchToReduce = 64 * 1024, kLeastColumns = 64;  // elements
 constexpr int64_t kMaxRowInOneTile = 8192;  // longer rows are reduced in chunks
+constexpr int64_t kTransposedColumns = 32;  // of a tile of which a part is transposed
 constexpr int64_t kTaskWork = 64 * 1024;    // values: some microseconds
 
 int64_t scalar_bits(Compute type, double f, int64_t i) {
@@ -31,7 +33,12 @@ int64_t scalar_bits(Compute type, double f, int64_t i) {
 struct Workspace {
   std::vector<int> merged;              // original axis -> axis, or kNoAxis
   std::vector<ConcreteAffine> address;  // every affine of the kernel, in a fixed order
-  std::vector<int> value_of;            // body position -> program position
+  struct Access {
+    double count = 0;      // of elements in memory, a store as several loads
+    uint64_t indexed = 0;  // the original axes that its index values depend on; 0: it has none
+  };
+  std::vector<Access> accesses;  // by address
+  std::vector<int> value_of;     // body position -> program position
   struct Expanded {
     int value;
     Spread spread;
@@ -47,6 +54,7 @@ struct Workspace {
     thread_local Workspace workspace;
     workspace.merged.clear();
     workspace.address.clear();
+    workspace.accesses.clear();
     workspace.value_of.clear();
     workspace.expanded.clear();
     workspace.free.clear();
@@ -91,9 +99,16 @@ class Binder {
   }
   void bind_axes(std::span<const uint8_t> kinds);
   void bind_addresses();
+  double positions(uint64_t original_axes) const;
+  bool is_indexed(uint64_t original_axes, int axis) const {
+    for (size_t i = 0; i < merged_.size(); ++i)
+      if ((original_axes >> i & 1) && merged_[i] == axis) return true;
+    return false;
+  }
   void merge_axes(int column);
   bool mergeable(int outer, int inner) const;
   void choose_column(int column);
+  bool make_transposed_axis_last();
   void choose_tile(bool driven);
 
   // --- values
@@ -128,6 +143,7 @@ class Binder {
   Workspace& workspace_ = Workspace::of_thread();
   std::vector<int>& merged_ = workspace_.merged;
   std::vector<ConcreteAffine>& address_ = workspace_.address;
+  std::vector<Workspace::Access>& accesses_ = workspace_.accesses;
   std::vector<int>& value_of_ = workspace_.value_of;
   size_t next_address_ = 0;
 };
@@ -146,21 +162,40 @@ void Binder::bind_axes(std::span<const uint8_t> kinds) {
 
 // Affines are visited in the same order here and when values are bound.
 void Binder::bind_addresses() {
+  const auto add = [&](const Affine& affine, Workspace::Access access = {}) {
+    address_.push_back(concrete(affine));
+    accesses_.push_back(access);
+  };
   const auto add_bounds = [&](const std::vector<Bound>& bounds) {
-    for (const Bound& bound : bounds) address_.push_back(concrete(bound.index));
+    for (const Bound& bound : bounds) add(bound.index);
   };
   for (const LoopValue& value : loops_.body) {
-    if (const auto* v = std::get_if<IndexValue>(&value.data))
-      address_.push_back(concrete(v->index));
+    if (const auto* v = std::get_if<IndexValue>(&value.data)) add(v->index);
     if (const auto* v = std::get_if<BoundsValue>(&value.data)) add_bounds(v->bounds);
-    if (const auto* v = std::get_if<ReduceValue>(&value.data))
-      address_.push_back(concrete(v->position));
+    if (const auto* v = std::get_if<ReduceValue>(&value.data)) add(v->position);
     if (const auto* v = std::get_if<LoadValue>(&value.data)) {
-      address_.push_back(concrete(v->address));
+      uint64_t indexed = 0;
+      for (const DynamicTerm& term : v->dynamic)
+        indexed |= loops_.body[static_cast<size_t>(term.value)].axes;
+      add(v->address, {positions(value.axes), indexed});
       add_bounds(v->bounds);
     }
   }
-  for (const Store& store : loops_.stores) address_.push_back(concrete(store.address));
+  // Loads may be transposed on their way; stores may not.
+  constexpr double kLoads = 4;
+  for (const Store& store : loops_.stores) {
+    uint64_t axes = 0;
+    for (const auto& [axis, stride] : store.address.terms) axes |= uint64_t{1} << axis;
+    add(store.address, {kLoads * positions(axes), 0});
+  }
+}
+
+// How many there are along some of the original axes.
+double Binder::positions(uint64_t original_axes) const {
+  double count = 1;
+  for (size_t i = 0; i < loops_.axes.size(); ++i)
+    if (original_axes >> i & 1) count *= static_cast<double>(out_->axes.extent[i]);
+  return count;
 }
 
 bool Binder::mergeable(int outer, int inner) const {
@@ -204,19 +239,29 @@ void Binder::choose_column(int column) {
   if (column >= 0) {
     out_->column = merged_[static_cast<size_t>(column)];
   } else if (column == kBestColumn) {
-    // Count accesses that are contiguous along each axis; long axes win ties, inner ones then.
-    int64_t best = -1;
+    // Count accesses that are contiguous along each axis, if that is as long as a vector; long axes
+    // win ties, inner ones then.
+    // Elements at even distances are a quarter as good where the others are found one by one.
+    constexpr int64_t kVector = 16;
+    constexpr double kEven = 0.25;
+    const bool finds_places = std::ranges::any_of(loops_.body, [](const LoopValue& value) {
+      const auto* r = std::get_if<ReduceValue>(&value.data);
+      return r && (r->kind == ReduceKind::argmax || r->kind == ReduceKind::argmin);
+    });
+    std::tuple<bool, double, int> best;
     for (int i = 0; i < axes.count; ++i) {
-      int64_t score = 0;
-      for (const ConcreteAffine& a : address_)
-        score += a.stride[static_cast<size_t>(i)] == 1 ? 4 : 0;
-      const int64_t extent = axes.extent[static_cast<size_t>(i)];
+      const auto axis = static_cast<size_t>(i);
+      const int64_t extent = axes.extent[axis];
       if (extent == 1) continue;
-      score = score * 8 + std::min<int64_t>(7, std::bit_width(static_cast<uint64_t>(extent)) / 2);
-      for (const LoopValue& value : loops_.body)
-        if (const auto* r = std::get_if<ReduceValue>(&value.data))
-          if (r->kind == ReduceKind::argmax || r->kind == ReduceKind::argmin)
-            if (axes.kind[static_cast<size_t>(i)] && extent > 1) score -= 1000;
+      double contiguous = 0;
+      for (size_t a = 0; a < address_.size(); ++a)
+        if (address_[a].stride[axis] == 1) contiguous += accesses_[a].count;
+        else if (accesses_[a].indexed && !is_indexed(accesses_[a].indexed, i))
+          contiguous += kEven * accesses_[a].count;
+      const std::tuple<bool, double, int> score(
+          !(finds_places && axes.kind[axis] == 1),
+          contiguous * static_cast<double>(std::min(extent, kVector)),
+          std::bit_width(static_cast<uint64_t>(extent)) / 2);
       if (score >= best || out_->column < 0) best = score, out_->column = i;
     }
     if (out_->column < 0 && axes.count) out_->column = axes.count - 1;
@@ -234,6 +279,28 @@ void Binder::choose_column(int column) {
   }
 }
 
+// The axis along which a load's elements lie side by side, if that is not the column axis: blocks
+// of both are transposed. It becomes the innermost row axis.
+bool Binder::make_transposed_axis_last() {
+  AxisList& rows = out_->row_axes;
+  if (out_->column < 0) return false;
+  for (size_t a = 0; a < address_.size(); ++a) {
+    if (accesses_[a].count == 0 || address_[a].stride[static_cast<size_t>(out_->column)] == 0)
+      continue;
+    const auto found = std::ranges::find_if(
+        rows, [&](int axis) { return address_[a].stride[static_cast<size_t>(axis)] == 1; });
+    if (found == rows.end()) continue;
+    const int last = *found;
+    AxisList others;
+    for (int axis : rows)
+      if (axis != last) others.push_back(axis);
+    others.push_back(last);
+    rows = others;
+    return true;
+  }
+  return false;
+}
+
 // `driven`: a contraction gives the tiles, of up to kTileElements.
 void Binder::choose_tile(bool driven) {
   TileKernel::Impl& o = *out_;
@@ -246,6 +313,8 @@ void Binder::choose_tile(bool driven) {
   }
   const int64_t limit = o.column_reduces ? kMaxRowInOneTile : kTileElements;
   o.cols = o.column_extent <= limit ? o.column_extent : kTileElements;
+  if (o.reduce_axes.empty() && !o.column_reduces && make_transposed_axis_last())
+    o.cols = std::min(o.cols, kTransposedColumns);
   o.cols = std::max<int64_t>(1, o.cols);
   int64_t reduced = o.column_reduces ? o.column_extent : 1;
   for (int axis : o.reduce_axes) reduced *= o.axes.extent[static_cast<size_t>(axis)];

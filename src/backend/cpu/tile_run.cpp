@@ -169,6 +169,12 @@ class TileRun {
                 char* out);
   void load_each_row(int id, const TileLoad& load);
   int64_t dynamic_offset(const TileLoad::Dynamic& term, int64_t row, int64_t col) const;
+  bool varies_along_columns(const TileLoad::Dynamic& term) const {
+    return cols_of(value(term.value).spread) > 1;
+  }
+  void add_dynamic(const TileLoad::Dynamic& term, int64_t row, ColumnRange range, int64_t* offsets);
+  bool chooses_rows_or_columns(const TileLoad& load) const;
+  void load_chosen(int id, const TileLoad& load);
   void binary_by_row(int id);
   void expand(int id);
   void bounds(int id);
@@ -283,20 +289,64 @@ void TileRun::load_row(const TileValue& value, const TileLoad& load, const RowRu
   const void* buffer = place_.buffers[load.buffer];
   char* inside_out = out + static_cast<size_t>(range.begin) * size;
   const auto n = static_cast<size_t>(range.end - range.begin);
-  const bool by_element =
-      std::any_of(load.dynamic.begin(), load.dynamic.end(),
-                  [&](const auto& term) { return cols_of(this->value(term.value).spread) > 1; });
-  if (!by_element) {
-    for (const auto& term : load.dynamic) offset += dynamic_offset(term, run.row + r, 0);
-    return load.load(inside_out, buffer, offset + range.begin * stride, stride, n);
-  }
+  const bool by_element = std::any_of(load.dynamic.begin(), load.dynamic.end(),
+                                      [&](const auto& term) { return varies_along_columns(term); });
+  for (const auto& term : load.dynamic)
+    if (!varies_along_columns(term)) offset += dynamic_offset(term, run.row + r, 0);
+  if (!by_element) return load.load(inside_out, buffer, offset + range.begin * stride, stride, n);
   int64_t* offsets = static_cast<int64_t*>(
       thread_scratch(element_offsets, static_cast<size_t>(place_.cols + 1) * 8));
-  for (int64_t j = range.begin; j < range.end; ++j) {
-    offsets[j] = offset + j * stride;
-    for (const auto& term : load.dynamic) offsets[j] += dynamic_offset(term, run.row + r, j);
-  }
+  for (int64_t j = range.begin; j < range.end; ++j) offsets[j] = offset + j * stride;
+  for (const auto& term : load.dynamic)
+    if (varies_along_columns(term)) add_dynamic(term, run.row + r, range, offsets);
   load.gather(inside_out, buffer, offsets + range.begin, n);
+}
+
+// Adds the address part of an index value to the offsets of some columns of a row.
+void TileRun::add_dynamic(const TileLoad::Dynamic& term, int64_t row, ColumnRange range,
+                          int64_t* offsets) {
+  const int64_t first = rows_of(value(term.value).spread) > 1 ? row * place_.cols : 0;
+  const auto* indices = reinterpret_cast<const int64_t*>(at(term.value)) + first;
+  if (add_indices(offsets + range.begin, indices + range.begin, term.stride, term.extent,
+                  static_cast<size_t>(range.end - range.begin)))
+    return;
+  for (int64_t j = range.begin; j < range.end; ++j) dynamic_offset(term, row, j);  // one fails
+}
+
+// Whether each index value chooses rows or columns, and elements are whole bytes.
+bool TileRun::chooses_rows_or_columns(const TileLoad& load) const {
+  return !load.dynamic.empty() && load.bounds.empty() && bits(load.dtype) % 8 == 0 &&
+         std::ranges::none_of(load.dynamic, [&](const auto& term) {
+           return varies_along_columns(term) && rows_of(value(term.value).spread) > 1;
+         });
+}
+
+void TileRun::load_chosen(int id, const TileLoad& load) {
+  const int64_t stride = column_stride(load.address), size = bits(load.dtype) / 8;
+  int64_t* offsets = nullptr;  // of the columns, unless they are evenly spaced
+  for (const auto& term : load.dynamic) {
+    if (!varies_along_columns(term)) continue;
+    if (!offsets) {
+      offsets = static_cast<int64_t*>(
+          thread_scratch(element_offsets, static_cast<size_t>(place_.cols + 1) * 8));
+      for (int64_t j = 0; j < place_.cols; ++j) offsets[j] = j * stride;
+    }
+    add_dynamic(term, 0, {0, place_.cols}, offsets);
+  }
+  const auto n = static_cast<size_t>(place_.cols);
+  const size_t row_bytes = n * size_of(value(id).compute);
+  const auto* buffer = static_cast<const char*>(place_.buffers[load.buffer]);
+  for_each_run(rows_of(value(id).spread), [&](const RowRun& run) {
+    int64_t first = evaluate(load.address, run);
+    for (int64_t r = run.row; r < run.row + run.rows; ++r, first += row_stride(load.address)) {
+      int64_t offset = first;
+      for (const auto& term : load.dynamic)
+        if (!varies_along_columns(term)) offset += dynamic_offset(term, r, 0);
+      char* out = at(id) + static_cast<size_t>(r) * row_bytes;
+      if (offsets) load.gather(out, buffer + offset * size, offsets, n);
+      else load.load(out, buffer, offset, stride, n);
+    }
+  });
 }
 
 // One element a row.
@@ -338,6 +388,7 @@ void TileRun::load(int id) {
     }
   const auto row_bytes = static_cast<size_t>(place_.cols) * size;
   char* array = at_[id] = scratch_ + v.offset;
+  if (chooses_rows_or_columns(load)) return load_chosen(id, load);
   for_each_run(rows_of(v.spread), [&](const RowRun& run) {
     char* out = array + static_cast<size_t>(run.row) * row_bytes;
     if (simple && column_stride(load.address) == 1) {
@@ -355,6 +406,12 @@ void TileRun::load(int id) {
         return;
       }
     }
+    if (simple && load.bounds.empty() && row_stride(load.address) == 1 && run.rows > 1)
+      return transpose_copy(out, place_.cols,
+                            static_cast<const char*>(place_.buffers[load.buffer]) +
+                                evaluate(load.address, run) * static_cast<int64_t>(size),
+                            column_stride(load.address), place_.cols, run.rows,
+                            static_cast<int>(size));
     for (int64_t r = 0; r < run.rows; ++r, out += row_bytes) load_row(v, load, run, r, out);
   });
 }
@@ -689,14 +746,15 @@ class TileLoop {
   // Into how many parts the positions along the reduce axes are divided, for several threads: where
   // there are few sums. It depends on sizes alone, and so does the result.
   int64_t parts() const {
-    constexpr int64_t kMostTiles = 8, kPart = 8 * 1024, kMostParts = 64;  // kPart: elements
+    constexpr int64_t kMostTiles = 8, kMostParts = 64;
+    constexpr int64_t kPart = 8 * 1024;  // elements: what other threads wrote is dear to read
     if (k_.one_pass || k_.passes != 1 || k_.tiles > kMostTiles ||
         !combines_rows(k_, k_.pass_values[0]) || !k_.pass_values[1].empty() ||
         std::ranges::any_of(k_.stores, [](const TileStore& s) { return s.inner; }))
       return 1;
     const int64_t positions = reduced_positions(k_);
-    return std::clamp<int64_t>(positions * k_.rows * k_.cols / kPart, 1,
-                               std::clamp<int64_t>(positions, 1, kMostParts));
+    return std::max<int64_t>(
+        1, std::min({positions * k_.rows * k_.cols / kPart, positions, kMostParts}));
   }
 
   void run_in_parts(int64_t parts, ThreadPool& pool) const;

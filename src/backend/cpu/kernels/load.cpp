@@ -166,6 +166,29 @@ void gather(void* out_v, const void* base_v, const int64_t* offsets, size_t n) {
   for (size_t i = 0; i < n; ++i) out[i] = Format::read(base, offsets[i]);
 }
 
+bool add_indices(int64_t* offsets, const int64_t* indices, int64_t stride, int64_t extent,
+                 size_t n) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<int64_t> d;
+  const size_t lanes = hn::Lanes(d);
+  uint64_t largest = 0;  // negative ones are large as unsigned numbers
+  size_t i = 0;
+  const hn::RebindToUnsigned<decltype(d)> u;
+  auto most = hn::Zero(u);
+  const auto step = hn::Set(d, stride);
+  for (; i + lanes <= n; i += lanes) {
+    const auto index = hn::LoadU(d, indices + i);
+    most = hn::Max(most, hn::BitCast(u, index));
+    hn::StoreU(hn::Add(hn::LoadU(d, offsets + i), hn::Mul(index, step)), d, offsets + i);
+  }
+  largest = hn::GetLane(hn::MaxOfLanes(u, most));
+  for (; i < n; ++i) {
+    largest = std::max(largest, static_cast<uint64_t>(indices[i]));
+    offsets[i] += indices[i] * stride;
+  }
+  return largest < static_cast<uint64_t>(extent) || n == 0;
+}
+
 // Calls f.operator()<Format>() with the format of a dtype.
 template <class F>
 auto visit_format(DType dtype, F f) {
@@ -211,7 +234,12 @@ HWY_AFTER_NAMESPACE();
 namespace onrush::cpu {
 HWY_EXPORT(load_of);
 HWY_EXPORT(gather_of);
+HWY_EXPORT(add_indices);
 LoadKernel load_kernel(DType dtype) { return HWY_DYNAMIC_DISPATCH(load_of)(dtype); }
+bool add_indices(int64_t* offsets, const int64_t* indices, int64_t stride, int64_t extent,
+                 size_t n) {
+  return HWY_DYNAMIC_DISPATCH(add_indices)(offsets, indices, stride, extent, n);
+}
 GatherKernel gather_kernel(DType dtype) { return HWY_DYNAMIC_DISPATCH(gather_of)(dtype); }
 }  // namespace onrush::cpu
 #endif

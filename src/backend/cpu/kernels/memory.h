@@ -18,6 +18,10 @@ LoadKernel load_kernel(DType dtype);
 using GatherKernel = void (*)(void* out, const void* base, const int64_t* offsets, size_t n);
 GatherKernel gather_kernel(DType dtype);
 
+// offsets[i] += indices[i] * stride. False if an index is below 0 or not below `extent`.
+bool add_indices(int64_t* offsets, const int64_t* indices, int64_t stride, int64_t extent,
+                 size_t n);
+
 // base[offset + i * stride] = values[i], converted from compute_of(dtype): floats round to nearest
 // even (8-bit and 4-bit ones saturate unless told otherwise), integers keep their low bits, boolean
 // is value != 0. Sub-byte elements that share a byte must not be stored by two threads at once.
