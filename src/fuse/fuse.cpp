@@ -47,6 +47,7 @@ class Fuser {
     assign_times();
     for (uint32_t i = 0; i < graph_.nodes.size(); ++i) place(NodeId{i});
     materialise();
+    prepare_indices();
     sort_groups();
     schedule_.inside.resize(graph_.nodes.size());
     for (size_t i = 0; i < schedule_.groups.size(); ++i)
@@ -73,6 +74,7 @@ class Fuser {
   void depend(int group, int on);
 
   void materialise();
+  void prepare_indices();
   void require(NodeId id, Apart apart);
   int group_around(NodeId id) const;
   void require_operand(NodeId user, NodeId operand, int kernel, bool repeats);
@@ -416,6 +418,15 @@ void Fuser::materialise() {
           uses_.count(member) > 0)
         require(member, Apart::host);
   }
+}
+
+// What follows from indices alone is computed inside its users where it can be; what got a buffer
+// nevertheless is computed once a session.
+void Fuser::prepare_indices() {
+  for (Group& g : schedule_.groups)
+    if (std::ranges::all_of(g.members,
+                            [&](NodeId id) { return exact_time_[id.index] == Time::prepare; }))
+      g.time = Time::prepare;
 }
 
 void Fuser::sort_groups() {
