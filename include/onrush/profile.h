@@ -12,10 +12,10 @@ namespace onrush {
 struct ProfiledStep {
   // "pointwise", "reduction", "window", "contraction", "concat": a kernel of that form;
   // "attention": several of them as one; "primitive": a sort, scan or the like by its own kernels;
-  // "host": a primitive that is evaluated by itself; "graph": all of a plan of the reference
-  // device; "compile": a plan is made, in the first run and for sizes that no plan serves yet;
-  // "bind": a plan is given sizes that it has not had lately.
-  // On a GPU also "copy": of inputs and outputs; "send": the host hands these copies to the driver;
+  // "loop": a plan of its own, run once a trip; "host": a primitive that is evaluated by itself;
+  // "graph": all of a plan of the reference device; "compile": a plan is made, in the first run and
+  // for sizes that no plan serves yet; "bind": a plan is given sizes that it has not had lately. On
+  // a GPU also "copy": of inputs and outputs; "send": the host hands these copies to the driver;
   // "launch": it hands it kernels; "wait": it waits for the device, which is idle or not yet heard
   // of.
   std::string kind;

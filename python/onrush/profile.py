@@ -13,8 +13,9 @@ class Step(NamedTuple):
     """A piece of work that every run of a plan does: one kernel, mostly.
 
     ``kind`` is "pointwise", "reduction", "window", "contraction" or "concat" for a kernel of that
-    form, "host" for a primitive that is evaluated by itself, "graph" for all of a plan on the
-    device "reference", "compile" where a plan is made and "bind" where one is given new sizes.
+    form, "primitive" for a sort, scan or the like by a GPU's kernels, "loop" for a plan that runs
+    once a trip, "host" for a primitive that is evaluated by itself, "graph" for all of a plan on
+    the device "reference", "compile" where a plan is made and "bind" where one is given new sizes.
     ``name`` lists its primitives, as in "dot+add+max"; ``nodes`` the ONNX nodes that it computes.
     """
 

@@ -180,7 +180,7 @@ Svg parts_figure(const Explanation& explanation) {
                              : part.name == "unattributed" ? "other"
                                                            : part.name;
     const bool step =
-        kind == "contraction" || kind == "host" ||
+        kind == "contraction" || kind == "host" || kind == "primitive" || kind == "loop" ||
         std::ranges::count(explanation.timeline.around, kind, &Timeline::Around::kind);
     svg.box(x, 4, width, 30, step ? kind : "gap", -1, share);
     if (const std::string label = fitting(share, width); label.size() == share.size())

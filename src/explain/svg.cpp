@@ -11,13 +11,15 @@ namespace {
 struct Look {
   std::string_view kind, light, dark, hatch;  // hatch: path data in a square of 8 units
 };
-constexpr std::array<Look, 13> kLooks = {{
+constexpr std::array<Look, 15> kLooks = {{
     {"contraction", "#0072b2", "#3d9bd4", ""},
     {"attention", "#d55e00", "#f0884a", "M0 8L8 0"},
     {"reduction", "#009e73", "#2fc79c", "M0 0L8 8"},
     {"window", "#e69f00", "#f0b83c", "M0 4H8"},
     {"pointwise", "#56b4e9", "#8fd0f5", "M4 0V8"},
     {"concat", "#cc79a7", "#e3a3c6", "M0 8L8 0M0 0L8 8"},
+    {"primitive", "#7b4ea3", "#b18fd6", "M0 8L8 0M4 0V8"},
+    {"loop", "#4f7a28", "#94c26a", "M0 0L8 8M4 0V8"},
     {"host", "#777777", "#a0a0a0", "M0 2H8M0 6H8"},
     {"copy", "#b0a800", "#f0e442", "M2 0V8M6 0V8"},
     {"send", "#6b6800", "#b8b24a", "M2 0V8M0 4H8"},

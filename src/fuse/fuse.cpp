@@ -281,7 +281,9 @@ void Fuser::place_reduce(NodeId id) {
 
 void Fuser::place(NodeId id) {
   const Node& node = graph_[id];
-  if (is_host(node)) return void(new_group(Group::Kind::host, id, Apart::host));
+  if (is_host(node))
+    return void(
+        new_group(Group::Kind::host, id, node.op == Op::loop ? Apart::loop : Apart::primitive));
   switch (class_of(node.op)) {
     case OpClass::contraction:
       return void(new_group(Group::Kind::contraction, id, Apart::contraction));
@@ -416,7 +418,7 @@ void Fuser::materialise() {
     for (NodeId member : g.members)
       if (graph_[member].op == Op::get && !schedule_.materialised[member.index] &&
           uses_.count(member) > 0)
-        require(member, Apart::host);
+        require(member, g.apart);
   }
 }
 
@@ -546,7 +548,9 @@ std::string to_string(Apart apart, Unfit unfit) {
     case Apart::contraction: return "a product reads each element of its operands many times";
     case Apart::window: return "a window reads each element of its operand many times";
     case Apart::concat: return "its parts come from several kernels";
-    case Apart::host: return "no kernel is generated for this primitive";
+    case Apart::loop: return "a loop runs its body trip by trip";
+    case Apart::primitive:
+      return "a sort, scan, scatter or call has an algorithm of its own, which nothing joins";
     case Apart::other_rows: return "reduces rows that no kernel before it computes";
     case Apart::output: return fmt::format("{}its result is an output", before);
     case Apart::for_host: return fmt::format("{}its result is read by the host", before);

@@ -15,7 +15,8 @@ enum class Apart : uint8_t {
   contraction,
   window,
   concat,
-  host,
+  loop,
+  primitive,   // a sort, a scan, a call
   other_rows,  // a reduction that no kernel before it has the rows of
   // Elementwise work or movement whose result is needed in memory: by whom?
   output,    // the caller

@@ -125,5 +125,24 @@ TEST(Recurrence, KeepsItsWeightsOnce) {
   EXPECT_EQ(session.memory_use().weights, before);
 }
 
+TEST(Recurrence, IsALoopInProfiles) {
+  const Recurrence recurrence(layers()[4], true);
+  Session session = recurrence.load("cpu");
+  session.run(recurrence.inputs(5));
+  RunProfile profile;
+  RunOptions options;
+  options.profile = &profile;
+  std::vector<Value> results;
+  session.run(recurrence.inputs(5), {}, options, results);
+  int loops = 0;
+  for (const ProfileEvent& event : profile.events) {
+    EXPECT_NE(event.step->kind, "host");
+    if (event.step->kind != "loop") continue;
+    ++loops;
+    EXPECT_EQ(event.step->apart, "a loop runs its body trip by trip");
+  }
+  EXPECT_GE(loops, 1);
+}
+
 }  // namespace
 }  // namespace onrush::onnx

@@ -76,13 +76,16 @@ void CpuExecutable::choose_storage() {
 
 void CpuExecutable::compile_bodies() {
   std::vector<Time> times;
-  for (const Step& step : steps_) {
+  for (Step& step : steps_) {
     const auto* loop = std::get_if<NodeId>(&step.kernel);
     if (!loop || graph()[*loop].op != Op::loop || !can_run_in_place(graph(), graph()[*loop]))
       continue;
     if (times.empty()) times = times_of(graph());
     Graph body = make_loop_body(graph(), *loop, times);
     bodies_[loop->index] = std::make_shared<CpuExecutable>(fuse(std::move(body)), shared_);
+    ProfiledStep profiled = *step.profiled;
+    profiled.kind = "loop";
+    step.profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
   }
 }
 

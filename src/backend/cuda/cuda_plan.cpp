@@ -155,7 +155,7 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
     if (result.kernels.empty() && !result.body) return result;
     result.step.kernel = DevicePrimitive{node};
     ProfiledStep profiled = *result.step.profiled;
-    profiled.kind = "primitive";
+    profiled.kind = result.body ? "loop" : "primitive";
     result.step.profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
   }
   return result;

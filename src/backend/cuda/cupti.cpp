@@ -191,6 +191,18 @@ bool enable_all() {
 
 }  // namespace
 
+LibraryReport cupti_report() {
+  const CuptiLibrary& library = cupti();
+  // Before CUDA 13 CUPTI counted for itself.
+  const uint32_t version = library.version;
+  const std::string text = version >= 10000
+                               ? fmt::format("{}.{}", version / 10000, version / 100 % 100)
+                               : fmt::format("API {}", version);
+  const bool found = library.search.library.has_value();
+  return {std::string(kCupti.title), std::string(kCupti.file),
+          found ? library.search.library->path() : "", found ? text : "", library.search.tried};
+}
+
 // A driver or a container may forbid profiling: known only by trying.
 bool ActivityTrace::available() {
   static const bool works = [] {

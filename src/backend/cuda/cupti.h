@@ -16,6 +16,9 @@ struct DeviceActivity {
   int64_t start_ns, end_ns;  // of std::chrono::steady_clock
 };
 
+// As found on this machine; its file is empty if none was.
+LibraryReport cupti_report();
+
 // Traces what marked parts of this thread's work make the device do, from construction to stop().
 // One at a time in a process: a second one waits in its constructor. Where another tool of the
 // process listens to CUPTI's records already, it loses those of this time.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backend/cuda/compiler.h"
+#include "backend/cuda/cupti.h"
 #include "backend/cuda/memory.h"
 #include <onrush/error.h>
 
@@ -32,6 +33,10 @@ std::vector<Part> look_up_all() {
       {report(cublaslt_library()),
        "none for correctness; tuning has only Onrush's own kernels to choose from",
        pip_install(cuda12 ? "nvidia-cublas-cu12" : "nvidia-cublas") + " (optional)"},
+      {cupti_report(),
+       "profiles time kernels by events, which keep them from overlapping; no comparison with "
+       "onnxruntime's kernels",
+       pip_install(cuda12 ? "nvidia-cuda-cupti-cu12" : "nvidia-cuda-cupti") + " (optional)"},
   };
 }
 
