@@ -10,6 +10,8 @@ import models
 import numpy as np
 import pytest
 
+import onrush
+
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 # Reports, as the text of the page's last element, what the keyboard and sorting do.
@@ -204,7 +206,7 @@ class Module(torch.nn.Module):
 """
 
 
-def beside_torch(folder, graph, code, weights):
+def beside_torch(folder, graph, code, weights, explained=explained):
     """What is said of a graph and a module that computes the same with weights of the same size."""
     (folder / "torch_module.py").write_text(
         TORCH_MODULE.format(weights=list(weights), code="\n        ".join(code))
@@ -251,3 +253,65 @@ def test_torch_with_other_products(tmp_path):
     graph = graph_of(chain([("MatMul", ["w"], {})] * 3), [300, 400])
     found, text = beside_torch(tmp_path, graph, ["return x @ self.w"], (400, 400))
     assert len(found["why"]["regions"]) == 1, text
+
+
+# --- the same on a GPU, whose kernels CUPTI times
+
+
+def on_gpu(folder, graph, *arguments, **named):
+    """As explained(); only where there is a GPU, and a peer that can use it."""
+    if onrush.get_device() == "CPU":
+        pytest.skip("skipped: no GPU")
+    if named.get("peer", "onnxruntime") == "onnxruntime":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            pytest.skip("skipped: this onnxruntime is without CUDA")
+    found, text = explained(folder, graph, "--device", "cuda", *arguments, **named)
+    assert found["device_clock"] == "CUPTI", text
+    assert "why" in found, text
+    why = found["why"]
+    parts = sum(c["peer_us"] - c["own_us"] for c in why["causes"])
+    assert parts == pytest.approx(why["peer_us"] - why["own_us"], abs=0.01)
+    return found, text
+
+
+def test_fallback_is_the_cause_on_a_gpu(tmp_path):
+    # onnxruntime has no Atan for GPUs.
+    operators = [("Abs", [], {}), ("Atan", [], {}), ("Neg", [], {})]
+    found, text = on_gpu(tmp_path, graph_of(chain(operators), [1, 500000]))
+    first, *others = found["why"]["causes"]
+    assert first["cause"] == "fallback to the CPU" and "1 Atan" in first["words"], text
+    assert any(c["cause"] == "device copies" and "MemcpyToHost" in c["words"] for c in others), text
+
+
+def test_launches_are_the_cause_on_a_gpu(tmp_path):
+    graph = graph_of(chain([("MatMul", ["w"], {})] * 200), [2, 8])
+    found, text = on_gpu(tmp_path, graph, initializers=[floats(8, 8)])
+    assert found["why"]["causes"][0]["cause"] == "starting kernels", text
+    assert "launching 20" in found["why"]["causes"][0]["words"], text
+
+
+def test_transfers_are_the_cause_on_a_gpu(tmp_path):
+    graph = graph_of(chain([("Abs", [], {})]), [16, 1 << 20])
+    found, text = on_gpu(tmp_path, graph)
+    assert found["why"]["causes"][0]["cause"] == "transfers", text
+
+
+def test_layout_is_the_cause_on_a_gpu(tmp_path):
+    """A module that turns to channels last for each convolution, and back."""
+    operators = [("Conv", ["w"], {}), ("Abs", [], {})] * 6
+    code = ["for _ in range(6):",
+            "    x = x.contiguous(memory_format=torch.channels_last)",
+            "    x = torch.nn.functional.conv2d(x, self.w).contiguous()",
+            "    x = torch.abs(x)", "return x"]  # fmt: skip
+    graph = graph_of(chain(operators), [8, 32, 160, 160])
+    found, text = beside_torch(tmp_path, graph, code, (32, 32, 1, 1), explained=on_gpu)
+    assert found["why"]["causes"][0]["cause"] == "layout", text
+    assert "aten::contiguous" in found["why"]["causes"][0]["words"], text
+
+
+def test_nan_is_named_first_on_a_gpu(tmp_path):
+    operators = [("Abs", [], {}), ("Neg", [], {}), ("Log", [], {}), ("Exp", [], {})]
+    found, text = on_gpu(tmp_path, graph_of(chain(operators), [1, 64]))
+    assert "'n2' (Log)" in found["nan"] and "'y'" in found["nan"]
+    assert text.index("holds NaN") < text.index("why: ")

@@ -49,6 +49,7 @@ void compare_with_peer(const ExplainCommand& command, const Session& session, co
   request.load = load_request(model, file, setting);
   if (!command.torch.empty()) request.load["torch"] = command.torch;
   request.folder = folder.path("");
+  request.on_gpu = command.session.device != "cpu";
   request.progress = [&](const std::string& text) { progress.show(text); };
   try {
     explanation.peer = std::make_shared<const explain::PeerRun>(
@@ -86,8 +87,8 @@ explain::Explanation make_explanation(const ExplainCommand& command, Progress& p
 void explain(const ExplainCommand& command) {
   if (!command.peer.empty() && engines::peer_names(command.peer).size() != 1)
     throw UsageError(fmt::format("--why-slower-than takes one engine, not '{}'", command.peer));
-  if (!command.peer.empty() && command.session.device != "cpu")
-    throw UsageError("--why-slower-than compares on the CPU only so far");
+  if (!command.peer.empty() && command.session.device == "reference")
+    throw UsageError("--why-slower-than compares on the CPU and on GPUs: --device cpu or cuda");
   Progress progress;
   const explain::Explanation explanation = make_explanation(command, progress);
   progress.clear();

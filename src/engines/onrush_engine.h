@@ -6,7 +6,8 @@
 //            ("host": inputs and outputs lie in host memory; "device": on the GPU)
 //            -> load_ms, first_ms
 //   outputs  file -> names; writes the outputs of the first run as arrays "0", "1", ... of an .npz
-//   profile  runs, folder -> run_us, events, graph: see engines/peer_profile.h; peers only
+//   profile  runs, folder, cupti (the library, on a GPU) -> run_us, events, graph, unwaited_us:
+//            see engines/peer_profile.h; peers only
 //   round    seconds, least, most -> ns: as many runs as fit, each until its results are there
 #pragma once
 

@@ -1,6 +1,8 @@
 #include "explain/causes.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <cmath>
 #include <fmt/format.h>
 #include <map>
@@ -24,6 +26,36 @@ std::optional<Kind> added_kind(const std::string& op) {
   return std::nullopt;
 }
 
+// Between channels first and channels last, within an operator: cuDNN's "nchwToNhwcKernel".
+bool changes_layout(std::string kernel) {
+  std::ranges::transform(kernel, kernel.begin(), [](unsigned char c) { return std::tolower(c); });
+  static constexpr std::array<std::string_view, 5> kParts = {"tonhwc", "tonchw", "nchw2nhwc",
+                                                             "nhwc2nchw", "foldednhwc"};
+  return std::ranges::any_of(
+      kParts, [&](std::string_view part) { return kernel.find(part) != std::string::npos; });
+}
+
+// A profiler slows the host down, but not what a GPU does: how much longer the rest of the
+// profiled run takes than that of one which nothing watches.
+struct Scale {
+  double host = 1, device = 1;
+
+  Scale(double us, double profiled_us, double device_us) {
+    const double rest = profiled_us - device_us;
+    if (us > device_us && rest > 0) host = (us - device_us) / rest;
+    else if (profiled_us > 0) host = device = us / profiled_us;
+  }
+  double operator()(const engines::PeerEvent& event) const {
+    return device * event.device_us + host * (event.time_us - event.device_us);
+  }
+};
+
+double device_us(const engines::PeerProfile& profile) {
+  double sum = 0;
+  for (const engines::PeerEvent& event : profile.events) sum += event.device_us;
+  return sum;
+}
+
 class Attribution {
  public:
   Attribution(const Explanation& explanation, const PeerRun& peer)
@@ -32,7 +64,7 @@ class Attribution {
         own_scale_(explanation.timeline.profiled_us > 0
                        ? peer.own_us / explanation.timeline.profiled_us
                        : 1),
-        peer_scale_(peer.profile.run_us > 0 ? peer.peer_us / peer.profile.run_us : 1),
+        peer_scale_(peer.peer_us, peer.profile.run_us, device_us(peer.profile)),
         gpu_(explanation.options.device.starts_with("cuda")) {
     for (const StepFigures& figures : explanation.steps)
       inlined_.insert(figures.step->inlined.begin(), figures.step->inlined.end());
@@ -43,17 +75,22 @@ class Attribution {
     for (const Region& region : regions_of(explanation_.steps, peer_.profile.events, peer_.nodes)) {
       add(region);
       own += own_scale_ * region.own_us;
-      peers += peer_scale_ * region.peer_us;
+      for (const size_t event : region.events) peers += peer_us(event);
     }
-    for (const Timeline::Around& around : explanation_.timeline.around)
-      if (around.kind == "copy" || around.kind == "send") {
-        cause(Kind::transfers).own_us += own_scale_ * around.time_us;
-        own += own_scale_ * around.time_us;
-      }
+    for (const Timeline::Around& around : explanation_.timeline.around) {
+      const bool copies = around.kind == "copy" || around.kind == "send";
+      if (!copies && around.kind != "wait") continue;
+      cause(copies ? Kind::transfers : Kind::waiting).own_us += own_scale_ * around.time_us;
+      own += own_scale_ * around.time_us;
+    }
     // What no kernel takes lies between kernels.
     Cause& between = cause(Kind::starting);
     between.own_us += peer_.own_us - own;
     between.peer_us += peer_.peer_us - peers;
+    if (gpu_) {
+      between.own_count = explanation_.timeline.events.size();
+      between.peer_count = launches();
+    }
     return sorted();
   }
 
@@ -69,15 +106,34 @@ class Attribution {
     return found == causes_.end() ? causes_.emplace_back(Cause{kind, op}) : *found;
   }
 
-  void add_to(Cause& to, Side own, Side peer) {
+  static void add_to(Side& to, Side more) {
+    to.us += more.us;
+    to.count += more.count;
+  }
+
+  static void add_to(Cause& to, Side own, Side peer) {
     to.own_us += own.us;
     to.peer_us += peer.us;
     to.own_count += own.count;
     to.peer_count += peer.count;
   }
 
-  void note(Cause& to, const engines::PeerEvent& event) {
-    ++examples_[&to - causes_.data()][event.op];
+  static size_t count(const engines::PeerEvent& event) {
+    return static_cast<size_t>(std::max(std::lround(event.calls), 1L));
+  }
+
+  void note(Cause& to, const engines::PeerEvent& event, const std::string& title) {
+    examples_[&to - causes_.data()][title] += count(event);
+  }
+
+  double peer_us(size_t event) const { return peer_scale_(peer_.profile.events[event]); }
+
+  // Kernels, copies and fills of the peer.
+  size_t launches() const {
+    size_t sum = 0;
+    for (const engines::PeerEvent& event : peer_.profile.events)
+      if (event.device_us > 0) sum += count(event);
+    return sum;
   }
 
   double ideal_us(const Region& region) const {
@@ -92,8 +148,9 @@ class Attribution {
 
   // Little work, and little time for each kernel: starting it is what takes the time.
   bool is_small(const Region& region, double us, size_t kernels) const {
-    constexpr double kShort = 25, kLittle = 0.3;
-    return kernels > 0 && us / static_cast<double>(kernels) < kShort &&
+    constexpr double kLittle = 0.3;
+    const double shortest = gpu_ ? 4 : 25;  // us
+    return kernels > 0 && us / static_cast<double>(kernels) < shortest &&
            ideal_us(region) < kLittle * us;
   }
 
@@ -103,51 +160,65 @@ class Attribution {
                                [&](const std::string& node) { return inlined_.contains(node); });
   }
 
+  // What an event is a cause of, whatever Onrush does at its nodes; nothing for the others.
+  std::optional<Kind> kind_of(size_t i) const {
+    const engines::PeerEvent& event = peer_.profile.events[i];
+    if (gpu_ && event.provider == "CPUExecutionProvider") return Kind::fallback;
+    if (event.op == "synchronize") return Kind::waiting;
+    if (changes_layout(event.kernel)) return Kind::layout;
+    // PyTorch names no nodes.
+    const bool added = peer_.nodes[i].empty() || event.op.starts_with("Memcpy") ||
+                       event.op.starts_with("Reorder") || event.op.starts_with("aten::");
+    const std::optional<Kind> kind = added ? added_kind(event.op) : std::nullopt;
+    return !kind && peer_.nodes[i].empty() ? Kind::fusion : kind;
+  }
+
   // Splits the events that the peer added from those that compute the region's nodes.
   void add(const Region& region) {
     Side products, rest, own_products, own_rest;
     std::map<std::string, double> time_by_op;
-    std::vector<const engines::PeerEvent*> resting;
+    std::vector<const engines::PeerEvent*> multiplying, resting;
     const bool own_any = !region.steps.empty();
     for (const size_t i : region.events) {
       const engines::PeerEvent& event = peer_.profile.events[i];
-      const double us = peer_scale_ * event.time_us;
-      const bool on_cpu = gpu_ && event.provider == "CPUExecutionProvider";
-      std::optional<Kind> kind = on_cpu ? std::optional(Kind::fallback) : std::nullopt;
-      const bool moves = event.op.starts_with("Memcpy") || event.op.starts_with("Reorder");
-      if (!kind && (peer_.nodes[i].empty() || moves))
-        kind = added_kind(event.op).value_or(Kind::fusion);
+      const Side side{peer_us(i), count(event)};
+      std::optional<Kind> kind = kind_of(i);
       if (!kind && !own_any) kind = is_inlined(i) ? Kind::fusion : Kind::no_kernel;
       if (kind) {
         Cause& to = cause(*kind);
-        add_to(to, {}, {us, 1});
-        note(to, event);
+        add_to(to, {}, side);
+        note(to, event, changes_layout(event.kernel) ? event.kernel : event.op);
         continue;
       }
       const bool product = products_of(event.op) > 0;
-      Side& side = product ? products : rest;
-      side.us += us;
-      ++side.count;
-      time_by_op[event.op] += us;
-      if (!product) resting.push_back(&event);
+      add_to(product ? products : rest, side);
+      time_by_op[event.op] += side.us;
+      (product ? multiplying : resting).push_back(&event);
     }
     for (const size_t i : region.steps) {
       const StepFigures& figures = explanation_.steps[i];
       const bool product = figures.step->product_flops > 0;
-      Side& side = product ? own_products : own_rest;
-      side.us += own_scale_ * figures.time_us;
-      side.count += figures.calls * static_cast<size_t>(figures.step->kernels);
+      add_to(product ? own_products : own_rest,
+             {own_scale_ * figures.time_us,
+              figures.calls * static_cast<size_t>(figures.step->kernels)});
     }
     if (products.count + rest.count + own_products.count + own_rest.count == 0) return;
-    attribute(region, {products, rest, own_products, own_rest}, time_by_op, resting);
+    attribute(region, {products, rest, own_products, own_rest, multiplying, resting}, time_by_op);
   }
 
+  using Events = std::vector<const engines::PeerEvent*>;
   struct Sides {
     Side products, rest, own_products, own_rest;
+    Events multiplying, resting;  // the peer's
   };
+
+  void note_kernels(Cause& to, const Events& events) {
+    for (const engines::PeerEvent* event : events)
+      if (!event->kernel.empty()) note(to, *event, event->kernel);
+  }
+
   void attribute(const Region& region, const Sides& s,
-                 const std::map<std::string, double>& time_by_op,
-                 const std::vector<const engines::PeerEvent*>& resting) {
+                 const std::map<std::string, double>& time_by_op) {
     const Side peer{s.products.us + s.rest.us, s.products.count + s.rest.count};
     const Side own{s.own_products.us + s.own_rest.us, s.own_products.count + s.own_rest.count};
     const bool slower = peer.us > own.us;
@@ -163,16 +234,22 @@ class Attribution {
         return (products_of(entry.first) > 0 ? 1e12 : 0) + entry.second;
       });
       const std::string op = main != time_by_op.end() ? plain(main->first) : own_op(region);
-      if (!other_count) return add_to(cause(Kind::kernels, op), own, peer);
+      note_kernels(cause(Kind::kernels, op), s.multiplying);
+      if (!other_count) {
+        note_kernels(cause(Kind::kernels, op), s.resting);
+        return add_to(cause(Kind::kernels, op), own, peer);
+      }
       add_to(cause(Kind::kernels, op), s.own_products, s.products);
-      Cause& to = cause(Kind::fusion);
-      add_to(to, s.own_rest, s.rest);
-      for (const engines::PeerEvent* event : resting) note(to, *event);
+      add_fusion(s.own_rest, s.rest, s.resting);
       return;
     }
+    add_fusion(own, peer, s.resting);
+  }
+
+  void add_fusion(Side own, Side peer, const Events& events) {
     Cause& to = cause(Kind::fusion);
     add_to(to, own, peer);
-    for (const engines::PeerEvent* event : resting) note(to, *event);
+    for (const engines::PeerEvent* event : events) note(to, *event, event->op);
   }
 
   // Without what the peer's variants of an operator are called.
@@ -205,7 +282,8 @@ class Attribution {
 
   const Explanation& explanation_;
   const PeerRun& peer_;
-  double own_scale_, peer_scale_;
+  double own_scale_;
+  Scale peer_scale_;
   bool gpu_;
   NodeNames inlined_;
   std::vector<Cause> causes_;
@@ -229,6 +307,7 @@ std::string_view name(Kind kind) {
     case Kind::device_copies: return "device copies";
     case Kind::fallback: return "fallback to the CPU";
     case Kind::transfers: return "transfers";
+    case Kind::waiting: return "synchronisation";
     case Kind::no_kernel: return "nodes without a kernel";
   }
   return {};
@@ -238,6 +317,11 @@ std::string words(const Cause& cause, const std::string& peer) {
   const std::string peers = times(cause.peer_us), own = times(cause.own_us);
   switch (cause.kind) {
     case Kind::starting:
+      if (cause.peer_count > 0 && cause.own_count > 0)
+        return fmt::format(
+            "launching {} kernels and copies, and what lies between them, takes {} of {}'s run, "
+            "launching {} takes {} of Onrush's",
+            cause.peer_count, peers, peer, cause.own_count, own);
       return fmt::format(
           "starting kernels, and what lies between them, takes {} of {}'s run and {} of Onrush's",
           peers, peer, own);
@@ -246,7 +330,8 @@ std::string words(const Cause& cause, const std::string& peer) {
                          peer, cause.peer_count, cause.peer_count == 1 ? "" : "s", peers,
                          cause.own_count, own, cause.examples.empty() ? "" : ": " + cause.examples);
     case Kind::kernels:
-      return fmt::format("{}'s kernels for {} take {}, Onrush's {}", peer, cause.op, peers, own);
+      return fmt::format("{}'s kernels for {} take {}{}, Onrush's {}", peer, cause.op, peers,
+                         cause.examples.empty() ? "" : " (" + cause.examples + ")", own);
     case Kind::layout:
       return fmt::format("{} turns values into another layout and back ({}), which takes {}", peer,
                          cause.examples, peers);
@@ -257,8 +342,12 @@ std::string words(const Cause& cause, const std::string& peer) {
       return fmt::format("{} copies values between GPU and host ({}), which takes {}", peer,
                          cause.examples, peers);
     case Kind::fallback:
-      return fmt::format("{} computes {} nodes on the CPU ({}), which takes {}", peer,
-                         cause.peer_count, cause.examples, peers);
+      return fmt::format("{} computes {} node{} on the CPU ({}), for which the GPU waits {}", peer,
+                         cause.peer_count, cause.peer_count == 1 ? "" : "s", cause.examples, peers);
+    case Kind::waiting:
+      return fmt::format(
+          "{}'s host hears of it {} after the GPU has nothing more to do, Onrush's {}", peer, peers,
+          own);
     case Kind::transfers:
       return fmt::format(
           "sending inputs and fetching outputs takes {} of {}'s run and {} of "

@@ -11,14 +11,17 @@ namespace onrush::explain {
 
 struct Cause {
   enum class Kind {
-    starting,  // kernels that are too small for the time they take, and what lies between kernels
-    fusion,    // kernels that the other one does not need
-    kernels,   // the same work by other kernels
-    layout,    // turning values into another layout and back
-    casts,     // to another precision and back
+    // Kernels that are too small for the time they take, and what lies between kernels: on a GPU,
+    // waiting for the host to launch the next one.
+    starting,
+    fusion,         // kernels that the other one does not need
+    kernels,        // the same work by other kernels
+    layout,         // turning values into another layout and back
+    casts,          // to another precision and back
     device_copies,  // between GPU and host, in the middle of the model
     fallback,       // nodes on the CPU of a model that was to run on a GPU
     transfers,      // of inputs and outputs
+    waiting,        // of the host for a GPU that has nothing to do any more
     no_kernel,      // nodes that Onrush knows before the run, reads through, or merged into others
   };
   Kind kind;
@@ -26,7 +29,8 @@ struct Cause {
   double own_us = 0;                     // what it takes of Onrush's run,
   double peer_us = 0;                    // and of the peer's
   size_t own_count = 0, peer_count = 0;  // kernels
-  std::string examples;                  // operators of the peer's kernels, the most frequent first
+  // Of the peer's kernels: their operators, or names on a GPU; the most frequent first.
+  std::string examples;
   double difference() const { return peer_us - own_us; }
 };
 // What a cause is, as a sentence about the peer.

@@ -135,6 +135,10 @@ class Sets {
 
 }  // namespace
 
+bool is_of_no_node(const engines::PeerEvent& event) {
+  return event.op == "synchronize" || (event.name.empty() && event.op.starts_with("Memcpy"));
+}
+
 int products_of(const std::string& op) {
   static const std::map<std::string, int> products = {{"Conv", 1},
                                                       {"ConvInteger", 1},
@@ -194,13 +198,24 @@ std::vector<NodeNames> nodes_by_products(const onnx::Graph& model,
     pieces.back().insert(label(node));
   }
   std::vector<NodeNames> result;
+  std::map<int, NodeNames> of_position;
   size_t piece = 0;
   for (const engines::PeerEvent& event : events) {
+    const auto found = of_position.find(event.position);
+    if (is_of_no_node(event)) {
+      result.emplace_back();
+      continue;
+    }
+    if (found != of_position.end()) {  // another kernel of the same operator
+      result.push_back(found->second);
+      continue;
+    }
     NodeNames nodes;
     const int products = products_of(event.op);
     for (int i = 0; i < products; ++i)
       if (++piece < pieces.size()) nodes.insert(pieces[piece].begin(), pieces[piece].end());
     if (products == 0 && piece < pieces.size()) nodes = pieces[piece];
+    if (event.position >= 0) of_position[event.position] = nodes;
     result.push_back(std::move(nodes));
   }
   if (piece + 1 != pieces.size()) return {};

@@ -38,6 +38,9 @@ std::vector<Region> regions_of(const std::vector<StepFigures>& steps,
                                const std::vector<engines::PeerEvent>& events,
                                const std::vector<NodeNames>& nodes);
 
+// The host's copies of inputs and outputs, and its waiting for the device.
+bool is_of_no_node(const engines::PeerEvent& event);
+
 // "Conv", "FusedConv", "aten::addmm": a matrix product, a convolution, or attention. 0: no product;
 // attention counts as two.
 int products_of(const std::string& op);

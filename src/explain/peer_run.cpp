@@ -85,7 +85,7 @@ PeerRun run_peer(const PeerRequest& request, const Session& session, const Named
   result.peer_us = measure::median(peers);
   result.comparison = measure::compare(own, peers);
   tell(request.name + ": profiling");
-  result.profile = engines::profile_peer(worker, kProfiledRuns, request.folder);
+  result.profile = engines::profile_peer(worker, kProfiledRuns, request.folder, request.on_gpu);
   result.nodes = nodes_of_events(session.impl().model().graph, result.profile);
   return result;
 }

@@ -13,6 +13,7 @@ struct PeerRequest {
   std::vector<std::string> pythons;  // interpreters that may have it
   engines::Json load;                // what it is asked to load, see engines/onrush_engine.h
   std::string folder;                // for what it writes
+  bool on_gpu = false;
   std::function<void(const std::string&)> progress = {};
 };
 

@@ -1,3 +1,4 @@
+#include "engines/peer_profile.h"
 #include "engines/peers.h"
 #include "support.h"
 #include <onrush/error.h>
@@ -42,6 +43,20 @@ TEST(Peers, scripts_are_complete) {
     EXPECT_TRUE(std::getline(file, line) && line.starts_with("\"\"\"")) << name;
   }
   EXPECT_THROW(write_worker_scripts(folder.path("absent")), Error);
+}
+
+TEST(Peers, kernels_have_short_names) {
+  EXPECT_EQ(kernel_title("relu"), "relu");
+  EXPECT_EQ(kernel_title("_ZN5cudnn3ops16nchwToNhwcKernelIffEEvPKf"), "nchwToNhwcKernel");
+  EXPECT_EQ(kernel_title("void at::native::(anonymous namespace)::CatArrayBatchedCopy<float, "
+                         "unsigned int, 3, 64>(float*, int)"),
+            "CatArrayBatchedCopy");
+  EXPECT_EQ(kernel_title("void cutlass::Kernel2<cutlass_80_tensorop_s1688gemm_128x128_16x5_nn>("
+                         "cutlass_80_tensorop_s1688gemm_128x128_16x5_nn::Params)"),
+            "cutlass_80_tensorop_s1688gemm_128x128_16x5_nn");
+  EXPECT_EQ(kernel_title("void at::native::vectorized_elementwise_kernel<4, "
+                         "at::native::AbsFunctor<float>, std::array<char*, 2ul> >(int)"),
+            "vectorized_elementwise_kernel");
 }
 
 }  // namespace

@@ -46,6 +46,12 @@ class Causes : public testing::Test {
     peer_.profile.run_us += us;
     peer_.peer_us += us;
   }
+  void kernel(const std::string& name, const std::string& op, const std::string& kernel,
+              double us) {
+    event(name, op, us, "CUDAExecutionProvider");
+    peer_.profile.events.back().kernel = kernel;
+    peer_.profile.events.back().device_us = us;
+  }
   // Beside its kernels.
   void peer_gaps(double us) {
     peer_.profile.run_us += us;
@@ -149,6 +155,60 @@ TEST_F(Causes, FallbackToTheCpu) {
   EXPECT_DOUBLE_EQ(found[1].difference(), 170);
 }
 
+// Within an operator: cuDNN convolves in channels last.
+TEST_F(Causes, OtherLayoutWithinAnOperator) {
+  explanation_.options.device = "cuda";
+  fused_steps();
+  kernel("conv", "Conv", "nchwToNhwcKernel", 70), kernel("conv", "Conv", "implicit_gemm", 100);
+  kernel("conv", "Conv", "nhwcToNchwKernel", 60), kernel("relu", "Relu", "relu", 0);
+  kernel("soft", "Softmax", "softmax", 50), kernel("mm", "MatMul", "gemm", 100);
+  const auto found = causes(model());
+  EXPECT_EQ(found[0].kind, Cause::Kind::layout);
+  EXPECT_DOUBLE_EQ(found[0].difference(), 130);
+  EXPECT_EQ(found[0].examples, "1 nchwToNhwcKernel, 1 nhwcToNchwKernel");
+}
+
+TEST_F(Causes, OtherKernelsOfAGpu) {
+  explanation_.options.device = "cuda";
+  fused_steps();
+  kernel("conv", "Conv", "sgemm", 300), kernel("conv", "Conv", "split_k_reduce", 30);
+  kernel("relu", "Relu", "relu", 0);
+  kernel("soft", "Softmax", "softmax", 50), kernel("mm", "MatMul", "gemm", 100);
+  const auto found = causes(model());
+  EXPECT_EQ(found[0].kind, Cause::Kind::kernels);
+  EXPECT_NE(words(found[0], "peer").find("1 sgemm, 1 split_k_reduce"), std::string::npos);
+}
+
+// The host hears of it late.
+TEST_F(Causes, Synchronisation) {
+  explanation_.options.device = "cuda";
+  fused_steps();
+  explanation_.timeline.around = {{"wait", 10, 1}};
+  explanation_.timeline.profiled_us += 10;
+  peer_.own_us += 10;
+  kernel("conv", "Conv", "conv", 100), kernel("relu", "Relu", "relu", 0);
+  kernel("soft", "Softmax", "softmax", 50), kernel("mm", "MatMul", "gemm", 100);
+  event("", "synchronize", 40, "");
+  const auto found = causes(model());
+  EXPECT_EQ(found[0].kind, Cause::Kind::waiting);
+  EXPECT_DOUBLE_EQ(found[0].difference(), 30);
+}
+
+// Being watched keeps the host longer, but a GPU's kernels take what they take.
+TEST_F(Causes, KernelsOfAGpuAreNotScaled) {
+  explanation_.options.device = "cuda";
+  fused_steps();
+  kernel("conv", "Conv", "conv", 200), kernel("relu", "Relu", "relu", 0);
+  kernel("soft", "Softmax", "softmax", 50), kernel("mm", "MatMul", "gemm", 100);
+  peer_gaps(650);
+  peer_.peer_us = 450;
+  const auto found = causes(model());
+  for (const Cause& cause : found) {
+    const bool dearer = cause.kind == Cause::Kind::starting || cause.op == "Conv";
+    EXPECT_NEAR(cause.difference(), dearer ? 100 : 0, 1e-9) << words(cause, "peer");
+  }
+}
+
 TEST_F(Causes, Launches) {
   step({"conv", "relu"}, 3, true, 0.01);
   step({"soft"}, 2, false, 0.01);
@@ -236,6 +296,27 @@ TEST(LineUp, CutsAtProducts) {
   EXPECT_EQ(nodes[2], nodes[1]);
   EXPECT_EQ(nodes[3], NodeNames{"mm"});
   EXPECT_TRUE(nodes_by_products(model(), {events[0], events[1]}).empty());
+}
+
+// A GPU's kernels of one operator are one product together; copies and waiting are of no node.
+TEST(LineUp, CutsAtOperatorsOfSeveralKernels) {
+  const auto kernel = [](const char* op, int position) {
+    engines::PeerEvent event{"", op, "", 1, 1};
+    event.position = position;
+    return event;
+  };
+  const auto nodes = nodes_by_products(
+      model(), {kernel("Memcpy HtoD", -1), kernel("aten::conv2d", 0), kernel("aten::conv2d", 0),
+                kernel("aten::relu_", 1), kernel("aten::linear", 2), kernel("aten::linear", 2),
+                kernel("synchronize", -1)});
+  ASSERT_EQ(nodes.size(), 7u);
+  EXPECT_EQ(nodes[0], NodeNames{});
+  EXPECT_EQ(nodes[1], (NodeNames{"conv", "relu", "soft"}));
+  EXPECT_EQ(nodes[2], nodes[1]);
+  EXPECT_EQ(nodes[3], nodes[1]);
+  EXPECT_EQ(nodes[4], NodeNames{"mm"});
+  EXPECT_EQ(nodes[5], nodes[4]);
+  EXPECT_EQ(nodes[6], NodeNames{});
 }
 
 }  // namespace

@@ -1,17 +1,52 @@
 """ONNX Runtime: its defaults; io binding; CUDA graphs; and all that makes it faster."""
+import contextlib
+import ctypes
+import importlib.util
 import json
 import sys
+import time
 from pathlib import Path
 
+import cupti
 import numpy as np
 import onnxruntime
-from profiled_runs import ProfiledRuns
+from gpu_runs import Span, profile_of
+from profiled_runs import Event, ProfiledRuns
 
 if "onrush" in sys.modules:
     raise ImportError("the module 'onnxruntime' of this environment is Onrush under that name")
 
 # TensorProto.DataType of element types that numpy lacks.
 ONNX_TYPES = {"bfloat16": 16}
+
+
+def load_cuda_libraries():
+    """Those of Python's wheels, wherever on the path; preload_dlls() looks beside onnxruntime only."""
+    wheels = importlib.util.find_spec("nvidia")
+    for folder in wheels.submodule_search_locations if wheels else ():
+        for name in ("cudart", "cublasLt", "cublas", "curand", "cufft", "nvrtc", "cudnn"):
+            for path in Path(folder).glob(f"*/lib/lib{name}.so.*"):
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path))
+
+
+def events_of(session):
+    with open(session.end_profiling()) as file:
+        return [event for event in json.load(file) if event.get("ph") == "X"]
+
+
+def node_of(event):
+    """The node that an event of its profile is the run of; None for others."""
+    suffix = "_kernel_time"
+    if event["cat"] != "Node" or not event["name"].endswith(suffix):
+        return None
+    arguments = event["args"]
+    return Event(
+        event["name"][: -len(suffix)],
+        arguments.get("op_name", ""),
+        arguments.get("provider", ""),
+        position=int(arguments.get("node_index", -1)),
+    )
 
 
 class Engine:
@@ -58,6 +93,7 @@ class Engine:
             return "CPUExecutionProvider"
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise RuntimeError("this onnxruntime is without CUDA: install onnxruntime-gpu")
+        load_cuda_libraries()
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         exact = self.request["precision"] == "fp32"
@@ -77,32 +113,59 @@ class Engine:
         )
         return [(array.dtype, array.shape) for array in session.run(None, self.feeds)]
 
-    def profile(self, runs, folder):
-        """Its own profiler's events of a run, of the later ones; the graph that it ran."""
-        graph = str(Path(folder) / "optimized.onnx")
+    def profile(self, request):
+        """Its own profiler's events of a run, of the later ones; the graph that it ran. On a GPU
+        CUPTI times what it launches, since its own profiler sees the host alone."""
+        if self.in_graph:
+            raise RuntimeError(
+                "nothing tells which node a kernel of a recorded graph is for: compare with "
+                "onnxruntime"
+            )
+        folder = Path(request["folder"])
+        graph = str(folder / "optimized.onnx")
         options = self.options()
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
+        options.profile_file_prefix = str(folder / "profile")
         options.optimized_model_filepath = graph
         options.log_severity_level = 3  # it warns that such a graph suits this machine only
         session = self.new_session(options, in_graph=False)
-        for _ in range(runs):
+        profile = self.gpu_profile if self.on_gpu else self.cpu_profile
+        return {**profile(session, request), "graph": graph}
+
+    def cpu_profile(self, session, request):
+        for _ in range(request["runs"]):
             session.run(None, self.feeds)
-        with open(session.end_profiling()) as file:
-            events = [e for e in json.load(file) if e.get("ph") == "X"]
-        marks = [e for e in events if e["name"] == "model_run"][runs // 2 :]
-        suffix = "_kernel_time"
+        events = events_of(session)
+        marks = [e for e in events if e["name"] == "model_run"][request["runs"] // 2 :]
         nodes = ProfiledRuns([mark["dur"] for mark in marks])
         for event in events:
-            if event["cat"] != "Node" or not event["name"].endswith(suffix):
-                continue
             run = sum(mark["ts"] <= event["ts"] for mark in marks) - 1
-            if run >= 0:
-                arguments = event["args"]
-                name = event["name"][: -len(suffix)]
-                key = (name, arguments.get("op_name", ""), arguments.get("provider", ""))
-                nodes.add((*key, arguments.get("node_index")), run, event["dur"])
-        return {"run_us": nodes.run_us, "events": nodes.events(), "graph": graph}
+            if run >= 0 and (node := node_of(event)):
+                nodes.add(node, run, event["dur"])
+        return nodes.answer()
+
+    def gpu_profile(self, session, request):
+        # The clock of its events; which one that is depends on how it was compiled.
+        begin = session.get_profiling_start_time_ns()
+        clock = min((time.time_ns, time.monotonic_ns), key=lambda now: abs(now() - begin))
+        runs = []
+        for _ in range(3):  # choose algorithms, fill pools
+            session.run(None, self.feeds)
+        with cupti.Trace(request["cupti"], clock) as trace:
+            for _ in range(request["runs"]):
+                start = clock()
+                session.run(None, self.feeds)
+                runs.append((start, clock()))
+        calls, works = trace.result()
+        spans = []
+        for event in events_of(session):
+            if node := node_of(event):
+                start = begin + 1000 * event["ts"]
+                # Both times of an event are cut to whole microseconds.
+                end = start + 1000 * (event["dur"] + 2)
+                spans.append(Span(start, end, *node[:3], node.position))
+        spans.sort()
+        return profile_of(runs[len(runs) // 2 :], spans, calls, works)
 
     def ort_value(self, array, where):
         if array.dtype.name in ONNX_TYPES:

@@ -1,4 +1,15 @@
 """Several profiled runs as one."""
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """What tells events of a run apart."""
+
+    name: str  # of the node
+    op: str
+    provider: str = ""  # ONNX Runtime's; empty for others
+    kernel: str = ""  # of a GPU
+    position: int = -1  # of the node or operator in the run; -1 for what is none
 
 
 def middle_mean(values):
@@ -14,22 +25,23 @@ class ProfiledRuns:
         """durations: of each run, in microseconds."""
         self.runs = len(durations)
         self.run_us = middle_mean(durations)
-        self.times, self.calls = {}, {}  # by event: in each run; in all
+        self.times, self.device_times = {}, {}  # by event: in each run
+        self.calls = {}  # by event: in all runs
 
-    def add(self, key, run, us):
-        """key: name, operator, provider, and what else tells events of a run apart."""
-        self.times.setdefault(key, [0] * self.runs)[run] += us
-        self.calls[key] = self.calls.get(key, 0) + 1
+    def add(self, event, run, us, device_us=0, calls=1):
+        self.times.setdefault(event, [0] * self.runs)[run] += us
+        self.device_times.setdefault(event, [0] * self.runs)[run] += device_us
+        self.calls[event] = self.calls.get(event, 0) + calls
 
-    def events(self):
-        """In the order in which they came first."""
-        return [
+    def answer(self):
+        """What a worker answers; events are in the order in which they came first."""
+        events = [
             {
-                "name": key[0],
-                "op": key[1],
-                "provider": key[2],
+                **event._asdict(),
                 "us": middle_mean(times),
-                "calls": self.calls[key] / self.runs,
+                "device_us": middle_mean(self.device_times[event]),
+                "calls": max(self.calls[event] / self.runs, 1),
             }
-            for key, times in self.times.items()
+            for event, times in self.times.items()
         ]
+        return {"run_us": self.run_us, "events": events}

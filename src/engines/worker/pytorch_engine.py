@@ -1,11 +1,16 @@
 """PyTorch: eager, or any of: channels last, autocast, half, a CUDA graph, torch.compile."""
 import contextlib
 import importlib
+import json
 import os
 import sys
+import time
+from pathlib import Path
 
 import torch
-from profiled_runs import ProfiledRuns
+from gpu_runs import profile_of
+from profiled_runs import Event, ProfiledRuns, middle_mean
+from torch_trace import MARK, parts_of_trace
 
 
 def make_module(source, model):
@@ -128,24 +133,55 @@ class Engine:
             torch.cuda.synchronize()
         return outputs
 
-    def profile(self, runs, folder):
+    def profile(self, request):
         """PyTorch's own profiler's operators of a run, of the later ones."""
         if self.variants & {"graph", "compile"}:
             raise RuntimeError(
                 "PyTorch's profiler sees no operators in a recorded graph or a compiled module: "
                 "compare with pytorch"
             )
+        if self.on_gpu:
+            return self.gpu_profile(request)
+        runs = request["runs"]
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-            for _ in range(runs):
-                with torch.profiler.record_function("onrush run"):
-                    self.run()
-        marks = [e for e in profiler.events() if e.name == "onrush run" and e.cpu_time_total]
+            self.marked_runs(runs)
+        marks = [e for e in profiler.events() if e.name == MARK and e.cpu_time_total]
         marks = marks[runs // 2 :]
         operators = ProfiledRuns([mark.cpu_time_total for mark in marks])
         for run, mark in enumerate(marks):
             for position, event in enumerate(self.operators(mark)):
-                operators.add((event.name, event.name, "", position), run, event.cpu_time_total)
-        return {"run_us": operators.run_us, "events": operators.events()}
+                operators.add(
+                    Event("", event.name, position=position), run, event.cpu_time_total
+                )
+        return operators.answer()
+
+    def marked_runs(self, runs):
+        for _ in range(runs):
+            with torch.profiler.record_function(MARK):
+                self.run()
+
+    def gpu_profile(self, request):
+        path = str(Path(request["folder"]) / "trace.json")
+        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profiler:
+            self.marked_runs(request["runs"])
+        profiler.export_chrome_trace(path)
+        with open(path) as file:
+            runs, spans, calls, works = parts_of_trace(json.load(file)["traceEvents"])
+        if not works:
+            raise RuntimeError("PyTorch's profiler saw no work of the GPU: its CUPTI does not trace")
+        profile = profile_of(runs[len(runs) // 2 :], spans, calls, works)
+        return {**profile, "unwaited_us": self.unwaited_us()}
+
+    def unwaited_us(self):
+        """What a clock shows that does not wait for the GPU: calls with all on it."""
+        times = []
+        for _ in range(20):
+            begin = time.perf_counter_ns()
+            self.forward()
+            times.append((time.perf_counter_ns() - begin) / 1000)
+            torch.cuda.synchronize()
+        return middle_mean(times)
 
     @staticmethod
     def operators(mark):

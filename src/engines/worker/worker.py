@@ -78,7 +78,7 @@ class Worker:
         return {"ns": times}
 
     def profile(self, request):
-        return self.engine.profile(request["runs"], request["folder"])
+        return self.engine.profile(request)
 
 
 def describe(error):
