@@ -103,7 +103,7 @@ def explained(folder, graph, *arguments, initializers=(), peer="onnxruntime"):
     onnx.save(model, folder / "model.onnx")
     done = subprocess.run(
         [sys.executable, "-m", "onrush", "explain", folder / "model.onnx", "--no-options",
-         "--threads", "1", "--runs", "20", "--cache-folder", folder / "cache",
+         "--threads", "1", "--runs", "20", "--cache-folder", folder.parent / "cache",
          "--why-slower-than", peer, "--python", sys.executable,
          "--json", folder / "explained.json", *arguments],
         capture_output=True, text=True, timeout=300, cwd=folder,
@@ -182,7 +182,7 @@ def test_a_missing_peer_costs_the_comparison_only(tmp_path):
     assert "why" in found  # the first interpreter given has it
     done = subprocess.run(
         [sys.executable, "-m", "onrush", "explain", tmp_path / "model.onnx", "--no-options",
-         "--runs", "5", "--cache-folder", tmp_path / "cache", "--why-slower-than", "onnxruntime",
+         "--runs", "5", "--cache-folder", tmp_path.parent / "cache", "--why-slower-than", "onnxruntime",
          "--python", "/nowhere/python"],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip

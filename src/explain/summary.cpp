@@ -308,6 +308,9 @@ measure::Report summary(const Explanation& explanation, size_t rows) {
   if (!explanation.alternatives.empty()) report.tables.push_back(alternatives_table(explanation));
   if (!explanation.peer_failure.empty())
     report.remarks.push_back("No comparison: " + explanation.peer_failure);
+  if (explanation.peer)
+    for (std::string& remark : remarks(explanation, *explanation.peer))
+      report.remarks.push_back(std::move(remark));
   report.remarks.push_back(fusion_text(explanation));
   if (const std::string text = roofs_text(explanation.roofs); !text.empty())
     report.remarks.push_back(text);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "explain/summary.h"
+
 namespace onrush::explain {
 namespace {
 
@@ -90,6 +92,27 @@ Table regions_table(const Explanation& explanation, const PeerRun& peer, size_t 
   return table;
 }
 
+std::vector<std::string> remarks(const Explanation& explanation, const PeerRun& peer) {
+  std::vector<std::string> result;
+  const std::string precision = precision_name(explanation.options);
+  const bool gpu = explanation.options.device.starts_with("cuda");
+  const auto has = [&](std::string_view variant) {
+    return peer.name.find(variant) != std::string::npos;
+  };
+  if ((precision == "fp16" || precision == "bf16") && !has("half") && !has("autocast") &&
+      !has("bf16"))
+    result.push_back(fmt::format(
+        "With --precision {} Onrush computes products of fp32 models in 16 bits, and {} does not: "
+        "--precision {} compares like with like.",
+        precision, peer.name, gpu ? "tf32" : "fp32"));
+  if (peer.profile.unwaited_us > 0)
+    result.push_back(fmt::format(
+        "A clock that does not wait for the GPU would show {} for {}, with inputs and outputs "
+        "left there: its calls return before the work is done.",
+        time_text(peer.profile.unwaited_us), peer.name));
+  return result;
+}
+
 Json to_json(const Explanation& explanation, const PeerRun& peer) {
   Json result = {
       {"peer", peer.name},
@@ -99,6 +122,7 @@ Json to_json(const Explanation& explanation, const PeerRun& peer) {
       {"ratio",
        {peer.comparison.ratio, peer.comparison.interval.low, peer.comparison.interval.high}},
       {"verdict", measure::name(peer.comparison.verdict)}};
+  if (peer.profile.unwaited_us > 0) result["unwaited_us"] = peer.profile.unwaited_us;
   Json& causes = result["causes"] = Json::array();
   for (const Cause& cause : causes_of(explanation, peer))
     causes.push_back({{"cause", name(cause.kind)},
@@ -112,6 +136,7 @@ Json to_json(const Explanation& explanation, const PeerRun& peer) {
     for (const size_t i : region.events)
       kernels.push_back({{"name", peer.profile.events[i].name},
                          {"op", peer.profile.events[i].op},
+                         {"kernel", peer.profile.events[i].kernel},
                          {"us", peer.profile.events[i].time_us}});
     regions.push_back({{"nodes", region.nodes},
                        {"steps", region.steps},

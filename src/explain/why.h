@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "explain/causes.h"
 #include "explain/svg.h"
@@ -14,6 +15,8 @@ std::string headline(const PeerRun& peer);
 // Its causes; then the parts of the model with the greatest differences.
 measure::Table causes_table(const Explanation& explanation, const PeerRun& peer);
 measure::Table regions_table(const Explanation& explanation, const PeerRun& peer, size_t rows);
+// What a comparison must be read with: another precision, a clock that does not wait.
+std::vector<std::string> remarks(const Explanation& explanation, const PeerRun& peer);
 measure::Json to_json(const Explanation& explanation, const PeerRun& peer);
 
 // Both engines' times, a pair of bars for each cause.

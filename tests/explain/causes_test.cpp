@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "../onnx/builders.h"
+#include "explain/why.h"
 
 namespace onrush::explain {
 namespace {
@@ -255,6 +256,22 @@ TEST_F(Causes, AddUpToTheClockDespiteProfilers) {
   const auto found = causes(model());  // checks the sum
   EXPECT_EQ(found[0].kind, Cause::Kind::kernels);
   EXPECT_EQ(found[0].op, "Conv");
+}
+
+TEST(Remarks, SayWhatACleanComparisonWants) {
+  Explanation explanation;
+  explanation.options.device = "cuda";
+  explanation.options.precision = Precision::fp16;
+  PeerRun peer;
+  peer.name = "pytorch";
+  peer.profile.unwaited_us = 120;
+  const std::vector<std::string> said = remarks(explanation, peer);
+  ASSERT_EQ(said.size(), 2u);
+  EXPECT_NE(said[0].find("--precision tf32 compares like with like"), std::string::npos);
+  EXPECT_NE(said[1].find("120 us"), std::string::npos);
+  peer.name = "pytorch:half";
+  peer.profile.unwaited_us = 0;
+  EXPECT_TRUE(remarks(explanation, peer).empty());
 }
 
 // A sum became part of the convolution before it, which keeps its name, and the next one reads a
