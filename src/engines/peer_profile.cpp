@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cxxabi.h>
 
-#include "backend/cuda/cupti.h"
+#include "backend/cuda/doctor.h"
 
 namespace onrush::engines {
 namespace {
@@ -63,7 +63,7 @@ PeerProfile peer_profile(const Json& answer) {
 
 PeerProfile profile_peer(Worker& worker, int runs, const std::string& folder, bool on_gpu) {
   constexpr double kTimeout = 600;  // seconds
-  const std::string cupti = on_gpu ? cuda::cupti_report().path : "";
+  const std::string cupti = on_gpu ? cuda::cupti_path() : "";
   return peer_profile(worker.call(
       {{"call", "profile"}, {"runs", runs}, {"folder", folder}, {"cupti", cupti}}, kTimeout));
 }

@@ -118,6 +118,8 @@ std::string doctor_report(const CacheOptions& cache) {
          tried_text(parts);
 }
 
+std::string cupti_path() { return cupti_report().path; }
+
 std::string device_name(int ordinal) { return device_info(ordinal).name; }
 
 }  // namespace onrush::cuda

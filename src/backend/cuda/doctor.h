@@ -12,6 +12,9 @@ namespace onrush::cuda {
 // Opens the libraries but leaves the devices alone. Never throws because something is missing.
 std::string doctor_report(const CacheOptions& cache = {});
 
+// The file that CUPTI was found in, which tells what a GPU did and when; empty: not found.
+std::string cupti_path();
+
 // As its vendor calls it. Throws Error where there is no such GPU.
 std::string device_name(int ordinal);
 

@@ -12,6 +12,8 @@ std::string doctor_report(const CacheOptions&) {
          "  folder), or: pip install nvidia-cuda-runtime nvidia-cuda-nvrtc\n";
 }
 
+std::string cupti_path() { return {}; }
+
 std::string device_name(int) {
   fail(ErrorCode::not_found, "this build of Onrush has no CUDA backend");
 }
