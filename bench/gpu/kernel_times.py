@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Compares the kernel times of `onrush explain` with those of another profiler.
 
-  python bench/gpu/kernel_times.py MODEL [--with ncu|pytorch] [--onrush PROGRAM] [--shape NAME=1x2]...
+  python bench/gpu/kernel_times.py MODEL [--with pytorch|ncu] [--onrush PROGRAM] [--shape NAME=1x2]...
     [--precision P] [--rows N] [--json FILE] [--largest PERCENT]
 
-ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are.
-pytorch: PyTorch's profiler watches a session of the module onrush in this interpreter.
+pytorch: PyTorch's profiler watches a session of the module onrush in this interpreter. What a kernel
+takes while the one ahead of it still runs does not count, as in explain.
+ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are: a
+kernel that starts in the shadow of the one ahead, as most of a run do, takes longer there by what it
+could hide.
 Kernels are matched by their order in a run. Exits with 1 if the sums differ by more than --largest
 (5), and says how many kernels do.
 """
@@ -91,8 +94,11 @@ def by_pytorch(options, kernels):
         file = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(file))
         events = json.loads(file.read_text())["traceEvents"]
-    found = sorted((e["ts"], e["dur"]) for e in events if e.get("cat") == "kernel")
-    return in_runs([us for _, us in found], kernels)
+    times, done = [], 0
+    for begin, us in sorted((e["ts"], e["dur"]) for e in events if e.get("cat") == "kernel"):
+        times.append(begin + us - max(begin, done))
+        done = max(done, begin + us)
+    return in_runs(times, kernels)
 
 
 def in_runs(times, kernels):
@@ -107,7 +113,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
-    parser.add_argument("--with", dest="profiler", choices=["ncu", "pytorch"], default="ncu")
+    parser.add_argument("--with", dest="profiler", choices=["pytorch", "ncu"], default="pytorch")
     parser.add_argument("--onrush", type=Path, default=ROOT / "build/release/src/cli/onrush")
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--precision", default="tf32")

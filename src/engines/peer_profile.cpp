@@ -17,34 +17,51 @@ std::string demangled(const std::string& symbol) {
   return status == 0 && text ? text.get() : symbol;
 }
 
-// The last name of a qualified one.
-std::string_view base_name(std::string_view name) {
-  while (name.ends_with(' ')) name.remove_suffix(1);
-  const size_t colon = name.rfind("::");
-  const size_t from = colon == std::string_view::npos ? 0 : colon + 2;
-  const size_t space = name.find_last_of(" *&");
-  return name.substr(space == std::string_view::npos ? from : std::max(from, space + 1));
+// A function's qualified name, without return type, arguments and those of templates, of which the
+// first one of the last template is kept.
+struct Function {
+  std::string name, argument;
+
+  explicit Function(const std::string& text) {
+    size_t depth = 0;  // of <>
+    for (const char c : text) {
+      if (c == '<' && depth++ == 0) argument.clear(), first_ = true;
+      else if (c == '>' && depth > 0) --depth;
+      else if (depth == 0 && c == '(') break;
+      else if (depth == 0 && c == ' ') name.clear();
+      else if (depth == 0) name += c;
+      else if (depth == 1 && c == ',') first_ = false;
+      else if (depth == 1 && first_ && c != ' ') argument += c;
+    }
+  }
+
+ private:
+  bool first_ = true;
+};
+
+// The last parts of a qualified name.
+std::string last(const std::string& name, int parts) {
+  size_t from = name.size();
+  for (; parts > 0 && from != std::string::npos; --parts)
+    from = from == 0 ? std::string::npos : name.rfind("::", from - 1);
+  return from == std::string::npos ? name : name.substr(from + 2);
 }
 
 }  // namespace
 
 std::string kernel_title(const std::string& symbol) {
-  // Of a function, all up to its arguments; "(anonymous namespace)" is no argument.
+  if (symbol.starts_with("Mem")) return symbol;  // "Memcpy DtoD"
   std::string text = demangled(symbol);
   for (const std::string_view gone : {"(anonymous namespace)::", "<unnamed>::"})
     for (size_t at = 0; (at = text.find(gone, at)) != std::string::npos;)
       text.erase(at, gone.size());
-  const std::string_view whole = text;
-  const std::string_view head = whole.substr(0, whole.find('('));
-  const size_t template_at = head.find('<');
-  const std::string_view name = base_name(head.substr(0, template_at));
+  const Function function(text);
+  const std::string name = last(function.name, 1);
   static constexpr std::array<std::string_view, 3> kWrappers = {"Kernel", "Kernel2",
                                                                 "device_kernel"};
-  if (template_at == std::string_view::npos ||
-      std::ranges::find(kWrappers, name) == kWrappers.end())
-    return std::string(name);
-  const std::string_view argument = whole.substr(template_at + 1);
-  return std::string(base_name(argument.substr(0, argument.find_first_of("<>,("))));
+  if (std::ranges::find(kWrappers, name) != kWrappers.end() && !function.argument.empty())
+    return last(function.argument, 1);
+  return name == "kernel" ? last(function.name, 2) : name;  // "gemvx::kernel"
 }
 
 PeerProfile peer_profile(const Json& answer) {

@@ -123,7 +123,10 @@ class Attribution {
   }
 
   void note(Cause& to, const engines::PeerEvent& event, const std::string& title) {
-    examples_[&to - causes_.data()][title] += count(event);
+    constexpr size_t kLongest = 48;  // libraries' kernels have names of up to 150
+    const bool fits = title.size() <= kLongest;
+    examples_[&to - causes_.data()][fits ? title : title.substr(0, kLongest) + "..."] +=
+        count(event);
   }
 
   double peer_us(size_t event) const { return peer_scale_(peer_.profile.events[event]); }
@@ -146,11 +149,11 @@ class Attribution {
     return own_scale_ * total;
   }
 
-  // Little work, and little time for each kernel: starting it is what takes the time.
+  // Little work, and little time for each kernel: starting it is what takes the time. A GPU's
+  // kernels start before their time counts.
   bool is_small(const Region& region, double us, size_t kernels) const {
-    constexpr double kLittle = 0.3;
-    const double shortest = gpu_ ? 4 : 25;  // us
-    return kernels > 0 && us / static_cast<double>(kernels) < shortest &&
+    constexpr double kShort = 25, kLittle = 0.3;
+    return !gpu_ && kernels > 0 && us / static_cast<double>(kernels) < kShort &&
            ideal_us(region) < kLittle * us;
   }
 
@@ -290,11 +293,6 @@ class Attribution {
   std::map<ptrdiff_t, std::map<std::string, size_t>> examples_;  // by cause
 };
 
-std::string times(double us) {
-  return us >= 1000 ? measure::significant(us / 1000, 3) + " ms"
-                    : measure::significant(us, 3) + " us";
-}
-
 }  // namespace
 
 std::string_view name(Kind kind) {
@@ -314,7 +312,7 @@ std::string_view name(Kind kind) {
 }
 
 std::string words(const Cause& cause, const std::string& peer) {
-  const std::string peers = times(cause.peer_us), own = times(cause.own_us);
+  const std::string peers = measure::duration(cause.peer_us), own = measure::duration(cause.own_us);
   switch (cause.kind) {
     case Kind::starting:
       if (cause.peer_count > 0 && cause.own_count > 0)

@@ -11,8 +11,8 @@ namespace onrush::explain {
 
 struct Cause {
   enum class Kind {
-    // Kernels that are too small for the time they take, and what lies between kernels: on a GPU,
-    // waiting for the host to launch the next one.
+    // What lies between kernels: on a GPU, waiting for the host to launch the next one; on the CPU
+    // also kernels that are too small for the time they take.
     starting,
     fusion,         // kernels that the other one does not need
     kernels,        // the same work by other kernels

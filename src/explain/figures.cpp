@@ -14,15 +14,12 @@
 namespace onrush::explain {
 namespace {
 
+using measure::duration;
 using measure::significant;
 
 constexpr double kWidth = 1000;
 constexpr double kLeft = 64, kRight = 16;  // margins of figures with axes
 constexpr double kCharacter = 6.4;         // a wide letter of an inside label
-
-std::string time_text(double us) {
-  return us >= 1000 ? significant(us / 1000, 3) + " ms" : significant(us, 3) + " us";
-}
 
 std::string bytes_text(double bytes) {
   constexpr std::array<const char*, 4> kUnits = {"B", "KiB", "MiB", "GiB"};
@@ -41,7 +38,7 @@ std::string title_of(const StepFigures& figures) {
   std::string nodes;
   for (size_t i = 0; i < std::min<size_t>(figures.nodes.size(), 4); ++i)
     nodes += (i ? ", " : "") + figures.nodes[i];
-  return fmt::format("{} {}: {}; {}", step.kind, step.name, time_text(figures.time_us), nodes);
+  return fmt::format("{} {}: {}; {}", step.kind, step.name, duration(figures.time_us), nodes);
 }
 
 // The text, shortened to what fits; empty if that is next to nothing.
@@ -90,7 +87,7 @@ void time_axis(Svg& svg, double run_us, double scale, double bottom) {
   for (double at = 0; at <= run_us * 1.0001; at += step) {
     const double x = kLeft + at * scale;
     svg.line(x, kBarTop, x, bottom, "grid");
-    svg.text(x, bottom + 14, time_text(at), "middle", "small");
+    svg.text(x, bottom + 14, duration(at), "middle", "small");
   }
 }
 
@@ -174,7 +171,7 @@ Svg parts_figure(const Explanation& explanation) {
   std::string small;
   for (const Part& part : parts) {
     const double width = std::max(part.time_us, 0.0) / total * kWidth;
-    const std::string share = fmt::format("{} {} ({:.1f} %)", part.name, time_text(part.time_us),
+    const std::string share = fmt::format("{} {} ({:.1f} %)", part.name, duration(part.time_us),
                                           100 * part.time_us / explanation.timeline.wall_us);
     const std::string kind = part.name == "kernels"        ? "contraction"
                              : part.name == "unattributed" ? "other"
@@ -215,7 +212,7 @@ Svg timeline_figure(const Explanation& explanation) {
   for (const TimelineEvent& piece : timeline.pieces)
     svg.box(kLeft + piece.start_us * scale, kBarTop + kBarHeight + 2, piece.time_us * scale,
             kAroundHeight, piece.step->kind, -1,
-            fmt::format("{}: {}", piece.step->kind, time_text(piece.time_us)));
+            fmt::format("{}: {}", piece.step->kind, duration(piece.time_us)));
   if (!timeline.pieces.empty())
     svg.text(kLeft - 6, kBarTop + kBarHeight + kAroundHeight, "host", "end", "small");
   svg.text(kLeft - 6, kBarTop + kBarHeight / 2 + 4, "steps", "end", "small");
@@ -273,7 +270,7 @@ Svg operators_figure(const Explanation& explanation) {
       const Rectangle& box = boxes[k];
       svg.box(box.x, box.y, box.width, box.height, kind_of(*explanation.steps[step].step),
               static_cast<int>(step),
-              fmt::format("{} {}: {}", name, node.name, time_text(node.time_us)));
+              fmt::format("{} {}: {}", name, node.name, duration(node.time_us)));
       if (box.height > 16)
         svg.text(box.x + 3, box.y + 12, fitting(node.name, box.width), "start", "inside");
     }
@@ -346,8 +343,8 @@ Svg options_figure(const Explanation& explanation) {
     const double width = rows[i].second / longest * (kWidth - kNames - 120);
     svg.text(kNames - 8, y + 16, rows[i].first, "end", "label");
     svg.box(kNames, y, width, kRow - 8, i ? "pointwise" : "contraction", -1,
-            rows[i].first + ": " + time_text(rows[i].second));
-    svg.text(kNames + width + 6, y + 16, time_text(rows[i].second), "start", "label");
+            rows[i].first + ": " + duration(rows[i].second));
+    svg.text(kNames + width + 6, y + 16, duration(rows[i].second), "start", "label");
   }
   return svg;
 }

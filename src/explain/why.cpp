@@ -10,6 +10,7 @@ namespace onrush::explain {
 namespace {
 
 using measure::Cell;
+using measure::duration;
 using measure::Json;
 using measure::Table;
 
@@ -17,11 +18,6 @@ Cell milliseconds(double us) { return measure::number(us / 1000); }
 
 std::string title_of(const Cause& cause) {
   return cause.op.empty() ? std::string(name(cause.kind)) : "kernels for " + cause.op;
-}
-
-std::string time_text(double us) {
-  return us >= 1000 ? measure::significant(us / 1000, 3) + " ms"
-                    : measure::significant(us, 3) + " us";
 }
 
 template <class Items, class Name>
@@ -40,7 +36,7 @@ std::string listed(const Items& items, size_t most, const Name& name) {
 std::string headline(const PeerRun& peer) {
   const std::string name = peer.name + " " + peer.version;
   return fmt::format("{}: {} against {}.", verdict_text(peer.comparison, "onrush", name),
-                     time_text(peer.own_us), time_text(peer.peer_us));
+                     duration(peer.own_us), duration(peer.peer_us));
 }
 
 Table causes_table(const Explanation& explanation, const PeerRun& peer) {
@@ -109,7 +105,7 @@ std::vector<std::string> remarks(const Explanation& explanation, const PeerRun& 
     result.push_back(fmt::format(
         "A clock that does not wait for the GPU would show {} for {}, with inputs and outputs "
         "left there: its calls return before the work is done.",
-        time_text(peer.profile.unwaited_us), peer.name));
+        duration(peer.profile.unwaited_us), peer.name));
   return result;
 }
 
@@ -168,8 +164,8 @@ Svg causes_figure(const Explanation& explanation, const PeerRun& peer) {
     svg.text(kNames - 8, y + 20, title, "end", "label");
     const auto bar = [&](double at, double us, std::string_view kind) {
       const double width = std::max(us, 0.0) / longest * (kWidth - kNames - 90);
-      svg.box(kNames, at, width, 14, kind, -1, title + ": " + time_text(us));
-      svg.text(kNames + width + 6, at + 11, time_text(us), "start", "small");
+      svg.box(kNames, at, width, 14, kind, -1, title + ": " + duration(us));
+      svg.text(kNames + width + 6, at + 11, duration(us), "start", "small");
     };
     bar(y + 2, own, "contraction");
     bar(y + 18, other, "attention");

@@ -120,6 +120,10 @@ std::string significant(double value, int digits) {
   return fmt::format("{:.{}f}", value, std::max(0, digits - whole));
 }
 
+std::string duration(double us) {
+  return us >= 1000 ? significant(us / 1000, 3) + " ms" : significant(us, 3) + " us";
+}
+
 Cell number(double value, int digits) { return {value, significant(value, digits)}; }
 Cell count(uint64_t value) { return {value, fmt::format("{}", value)}; }
 Cell megabytes(uint64_t bytes) { return {bytes, significant(static_cast<double>(bytes) / 1e6, 3)}; }

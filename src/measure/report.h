@@ -54,6 +54,7 @@ std::string text(const Table& table);
 std::string markdown(const Table& table);
 
 std::string significant(double value, int digits);  // "26.5", "0.0123", "1850"
+std::string duration(double us);                    // "26.5 us", "1.85 ms"
 // On one line if `indent` is negative; bytes that are no UTF-8 become U+FFFD.
 std::string dump(const Json& value, int indent = -1);
 

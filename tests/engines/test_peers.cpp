@@ -57,6 +57,14 @@ TEST(Peers, kernels_have_short_names) {
   EXPECT_EQ(kernel_title("void at::native::vectorized_elementwise_kernel<4, "
                          "at::native::AbsFunctor<float>, std::array<char*, 2ul> >(int)"),
             "vectorized_elementwise_kernel");
+  EXPECT_EQ(kernel_title("std::enable_if<!(false), void>::type internal::gemvx::kernel<int, int, "
+                         "float, false, cublasGemvParamsEx<int>>(cublasGemvParamsEx<int>)"),
+            "gemvx::kernel");
+  EXPECT_EQ(kernel_title("void cutlass::device_kernel<a::gemm::Universal<b::C, 3>, 2>(int)"),
+            "Universal");
+  EXPECT_EQ(kernel_title("Memcpy DtoD"), "Memcpy DtoD");
+  EXPECT_EQ(kernel_title("kernel"), "kernel");
+  EXPECT_EQ(kernel_title(""), "");
 }
 
 }  // namespace
