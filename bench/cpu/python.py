@@ -2,10 +2,11 @@
 """Measures Onrush beside onnxruntime as programs in Python meet them.
 
   scripts/setup; PYTHONPATH=build/release/python build/venv/bin/python bench/cpu/python.py
-    [--rounds N] [--update-docs]
+    [--device cuda] [--rounds N] [--update-docs]
 
-What a call costs: a model of one addition of six numbers, on one thread, both engines by turns in
-one process. Reading text: rapidocr, unchanged, in a fresh process for each engine by turns.
+What a call costs: a model of one addition of six numbers, on one thread or a GPU, both engines by
+turns in one process. Reading text, on the CPU only: rapidocr, unchanged, in a fresh process for each
+engine by turns.
 """
 import argparse
 import datetime
@@ -41,18 +42,23 @@ def addition():
     return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
 
 
-def calls(engine, kept):
-    """A function for each way to run the model; `kept` keeps their memory alive."""
+def calls(engine, device):
+    """A function for each way to run the model."""
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
     options = engine.SessionOptions()
     options.intra_op_num_threads = 1
-    session = engine.InferenceSession(addition(), options, providers=["CPUExecutionProvider"])
+    session = engine.InferenceSession(addition(), options, providers=[provider])
+    if session.get_providers()[0] != provider:
+        sys.exit(f"{engine.__name__} has no {provider} here, and says above what is missing")
     x, y = np.ones((2, 3), np.float32), np.ones(3, np.float32)
-    z = np.empty_like(x)
-    kept += [x, y, z]
+    there = {
+        name: engine.OrtValue.ortvalue_from_numpy(array, device, 0)
+        for name, array in (("x", x), ("y", y), ("z", np.empty_like(x)))
+    }
     binding = session.io_binding()
-    binding.bind_cpu_input("x", x)
-    binding.bind_cpu_input("y", y)
-    binding.bind_output("z", "cpu", 0, np.float32, list(z.shape), z.ctypes.data)
+    binding.bind_ortvalue_input("x", there["x"])
+    binding.bind_ortvalue_input("y", there["y"])
+    binding.bind_ortvalue_output("z", there["z"])
     return {
         "run, numpy in and out": lambda: session.run(None, {"x": x, "y": y}),
         "run with io binding": lambda: session.run_with_iobinding(binding),
@@ -66,10 +72,10 @@ def microseconds(call):
     return (time.perf_counter() - begin) / CALLS * 1e6
 
 
-def measure_calls(rounds):
+def measure_calls(rounds, device):
     """{way: {engine: microseconds a call in each round}}"""
-    kept, times = [], {}
-    by_engine = {name: calls(engine, kept) for name, engine in ENGINES.items()}
+    times = {}
+    by_engine = {name: calls(engine, device) for name, engine in ENGINES.items()}
     for number in range(rounds):
         for name in sorted(by_engine, reverse=number % 2 == 1):
             for way, call in by_engine[name].items():
@@ -110,8 +116,14 @@ def table(title, times, titles=None):
     return report.table([title, *ENGINES, "onrush vs onnxruntime"], rows)
 
 
+def gpu():
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, default=100, help="of calls (default: 100)")
     parser.add_argument("--readings", type=int, default=5, help="rounds of rapidocr (default: 5)")
     parser.add_argument("--update-docs", action="store_true", help="write docs/performance.md")
@@ -121,25 +133,31 @@ def main():
         "page": "the page, first run",
         "pieces": "20 pieces of other sizes, one after the other",
     }
+    on_gpu = options.device == "cuda"
+    if on_gpu:
+        onnxruntime.preload_dlls()
     reading = []
-    if options.readings:
+    if options.readings and not on_gpu:
         reading.append(table("rapidocr, s", measure_reading(options.readings), parts))
+    machines = [machine(), gpu()] if on_gpu else [machine()]
+    place = "on a GPU; with io binding, all values lie there" if on_gpu else "on one thread"
     text = "\n\n".join(
         [
-            "### From Python",
+            "### From Python" + on_gpu * " on a GPU",
             "Medians (least) of the rounds; ratios over 1: Onrush is the faster. A call runs a "
-            "model of one addition on one thread.",
-            table("a call, µs", measure_calls(options.rounds)),
+            f"model of one addition {place}.",
+            table("a call, µs", measure_calls(options.rounds, options.device)),
             *reading,
-            f"{machine()}; {datetime.date.today().isoformat()}; onrush {onrush.__version__}, "
-            f"onnxruntime {onnxruntime.__version__}. Processes that wanted one of the "
-            f"{os.cpu_count()} processors in the last minutes: {os.getloadavg()[2]:.1f}; one or "
-            "two were these.",
+            f"{', '.join(machines)}; {datetime.date.today().isoformat()}; "
+            f"onrush {onrush.__version__}, onnxruntime {onnxruntime.__version__}. Processes that "
+            f"wanted one of the {os.cpu_count()} processors in the last minutes: "
+            f"{os.getloadavg()[2]:.1f}; one or two were these.",
         ]
     )
     print(text)
     if options.update_docs:
-        report.update_document(HERE.parents[1] / "docs" / "performance.md", "python", text)
+        section = "python on a GPU" if on_gpu else "python"
+        report.update_document(HERE.parents[1] / "docs" / "performance.md", section, text)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 import gc
 import threading
 import warnings
+import weakref
 
 import models
 import numpy as np
 import pytest
+from test_processes import in_child
 
 import onrush
 import onrush.ort as ort
@@ -398,6 +400,52 @@ def test_sessions_do_not_leak(gpu_bytes):
     before = gpu_bytes()
     sessions(30)
     assert gpu_bytes() - before <= 4 << 20
+
+
+# --- processes
+
+
+@needs_gpu
+def test_fork_after_use(session):
+    """In the child there is a clear error, never a hang, and the CPU can be used."""
+    session.run(None, FEED)
+    value = there(X)
+    large = session.run(None, {"x": np.zeros((1 << 16, 3), np.float32), "y": Y})[0]
+
+    def child():
+        for call in (
+            lambda: session.run(None, FEED),
+            lambda: session.run(None, {"x": value, "y": Y}),
+            lambda: onrush.Session(models.ADD, device="cuda"),
+            lambda: there(X),
+            value.numpy,
+        ):
+            with pytest.raises(Exception, match="fork"):
+                call()
+        with pytest.warns(UserWarning, match="fork"):
+            on_cpu = ort.InferenceSession(models.ADD, providers=[CUDA, CPU])
+        np.testing.assert_array_equal(on_cpu.run(None, FEED)[0], X + 1)
+        assert (large == 1).all()
+
+    assert in_child(child) == 0
+    np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
+
+
+@needs_gpu
+def test_what_a_child_drops_is_the_parents(session):
+    """Sessions, values and results of the parent are dropped in the child and at its exit."""
+    typed = onrush.Session(models.ADD, device="cuda")
+    kept = [session, typed, there(X), *session.run(None, FEED), *typed(x=ByDLPack(there(X)), y=Y)]
+    del typed
+    values = weakref.ref(kept[2])
+
+    def child():
+        kept.clear()
+        gc.collect()
+        assert values() is None
+
+    assert in_child(child) == 0
+    np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
 
 
 # --- torch

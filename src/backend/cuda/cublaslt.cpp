@@ -131,11 +131,7 @@ CublasLt::CublasLt(ContextPtr context, const CublasLtApi& api, CublasLtHandle ha
       version_("cuBLASLt " + cublaslt_version(api)) {}
 
 CublasLt::~CublasLt() {
-  if (driver().cuCtxPushCurrent(context_->handle()) != CUDA_SUCCESS)
-    return;  // the process is ending
-  api_.cublasLtDestroy(handle_);
-  CUcontext popped;
-  driver().cuCtxPopCurrent(&popped);
+  if (const CleanupScope scope(*context_); scope) api_.cublasLtDestroy(handle_);
 }
 
 std::shared_ptr<const CublasLt> CublasLt::open(const ContextPtr& context) {

@@ -1,9 +1,21 @@
 #include "backend/cuda/driver.h"
 
+#include <atomic>
+#include <pthread.h>
+
 #include "base/check.h"
 
 namespace onrush::cuda {
 namespace {
+
+// CUDA was in use when this process was forked.
+std::atomic<bool> lost_in_fork = false;
+
+CUresult initialise(const DriverApi& api) {
+  const CUresult result = api.cuInit(0);
+  if (result == CUDA_SUCCESS) ::pthread_atfork(nullptr, nullptr, [] { lost_in_fork = true; });
+  return result;
+}
 
 // "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected"
 std::string error_text(CUresult result) {
@@ -27,6 +39,12 @@ CUdevice device_handle(int ordinal) {
   return device;
 }
 
+// Makes current what was before a scope.
+void leave() {
+  CUcontext popped;
+  driver_api().cuCtxPopCurrent(&popped);
+}
+
 int attribute(CUdevice device, CUdevice_attribute which) {
   int value = 0;
   check(driver().cuDeviceGetAttribute(&value, which, device), "cuDeviceGetAttribute");
@@ -35,9 +53,17 @@ int attribute(CUdevice device, CUdevice_attribute which) {
 
 }  // namespace
 
+void check_process() {
+  if (lost_in_fork)
+    fail(ErrorCode::device,
+         "CUDA was in use before this process was forked, and does not survive a fork: fork before "
+         "it is first used, or start processes anew (in Python: multiprocessing's \"spawn\")");
+}
+
 const DriverApi& driver() {
+  check_process();
   const DriverApi& api = driver_api();
-  static const CUresult initialised = api.cuInit(0);
+  static const CUresult initialised = initialise(api);
   if (initialised != CUDA_SUCCESS)
     fail(ErrorCode::not_found,
          "CUDA is not available: cuInit of {}: {}. Does nvidia-smi show a GPU? In a container, "
@@ -91,7 +117,9 @@ Context::Context(int ordinal) : device_(device_info(ordinal)), id_(device_handle
   check(driver().cuDevicePrimaryCtxRetain(&handle_, id_), "cuDevicePrimaryCtxRetain");
 }
 
-Context::~Context() { driver().cuDevicePrimaryCtxRelease(id_); }
+Context::~Context() {
+  if (!lost_in_fork) driver_api().cuDevicePrimaryCtxRelease(id_);
+}
 
 void Context::synchronize() const { check(driver().cuCtxSynchronize(), "cuCtxSynchronize"); }
 
@@ -99,9 +127,13 @@ ContextScope::ContextScope(const Context& context) {
   check(driver().cuCtxPushCurrent(context.handle()), "cuCtxPushCurrent");
 }
 
-ContextScope::~ContextScope() {
-  CUcontext popped;
-  driver().cuCtxPopCurrent(&popped);
+ContextScope::~ContextScope() { leave(); }
+
+CleanupScope::CleanupScope(const Context& context) noexcept
+    : entered_(!lost_in_fork && driver_api().cuCtxPushCurrent(context.handle()) == CUDA_SUCCESS) {}
+
+CleanupScope::~CleanupScope() {
+  if (entered_) leave();
 }
 
 }  // namespace onrush::cuda

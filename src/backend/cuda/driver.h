@@ -14,7 +14,11 @@
 
 namespace onrush::cuda {
 
-// The driver, initialised. Throws Error{not_found} if there is none or it finds no device.
+// Throws Error{device} in a process that was forked from one in which CUDA was in use: what it was
+// given is the parent's.
+void check_process();
+// The driver, initialised, in a process that may use it, see above. Throws Error{not_found} if
+// there is none or it finds no device.
 const DriverApi& driver();
 
 void check(CUresult result, const char* call);
@@ -66,6 +70,23 @@ class ContextScope {
   ~ContextScope();
 };
 
+// For destructors: makes a context current, or is false where there is nothing left to free, since
+// the process is ending or was forked from the one that owns the context.
+class CleanupScope {
+ public:
+  explicit CleanupScope(const Context& context) noexcept;
+  CleanupScope(const CleanupScope&) = delete;
+  CleanupScope& operator=(const CleanupScope&) = delete;
+  ~CleanupScope();
+
+  explicit operator bool() const { return entered_; }
+  // REQUIRES that this is true.
+  const DriverApi& driver() const { return driver_api(); }
+
+ private:
+  bool entered_;
+};
+
 // A handle that the driver's function `destroy` frees, with the context current. May be empty.
 template <class T, CUresult (*DriverApi::*destroy)(T)>
 class Handle {
@@ -81,11 +102,7 @@ class Handle {
   }
   ~Handle() {
     if (handle_ == T()) return;
-    const DriverApi& api = driver();
-    if (api.cuCtxPushCurrent(context_->handle()) != CUDA_SUCCESS) return;  // the process is ending
-    (api.*destroy)(handle_);
-    CUcontext popped;
-    api.cuCtxPopCurrent(&popped);
+    if (const CleanupScope scope(*context_); scope) (scope.driver().*destroy)(handle_);
   }
 
   T get() const { return handle_; }

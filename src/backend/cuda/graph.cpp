@@ -28,8 +28,8 @@ Capture::Capture(const Stream& stream) : stream_(stream) {
 Capture::~Capture() {
   if (!active_) return;
   CUgraph graph = nullptr;
-  driver().cuStreamEndCapture(stream_.handle(), &graph);
-  if (graph) driver().cuGraphDestroy(graph);
+  driver_api().cuStreamEndCapture(stream_.handle(), &graph);
+  if (graph) driver_api().cuGraphDestroy(graph);
 }
 
 CUgraphNode Capture::last_node() const {

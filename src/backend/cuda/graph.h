@@ -75,7 +75,7 @@ class RelaxedCapture {
   RelaxedCapture& operator=(const RelaxedCapture&) = delete;
 
  private:
-  void exchange() { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+  void exchange() { driver_api().cuThreadExchangeStreamCaptureMode(&mode_); }
   CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
 };
 

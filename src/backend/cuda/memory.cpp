@@ -73,6 +73,7 @@ MemoryPool::MemoryPool(const ContextPtr& context) {
 }
 
 std::shared_ptr<const MemoryPool> MemoryPool::of_device(int ordinal) {
+  check_process();
   static std::mutex mutex;
   static std::map<int, std::weak_ptr<const MemoryPool>> pools;
   const std::lock_guard lock(mutex);
@@ -93,11 +94,9 @@ Tensor MemoryPool::tensor(DType dtype, Shape shape) const {
         "cuMemAllocFromPoolAsync", bytes, *context());
   }
   const auto give_back = [pool = shared_from_this()](const void* pointer) {
-    const DriverApi& api = driver();
-    if (!pointer || api.cuCtxPushCurrent(pool->context()->handle()) != CUDA_SUCCESS) return;
-    api.cuMemFreeAsync(device_address(pointer), CU_STREAM_LEGACY);
-    CUcontext popped;
-    api.cuCtxPopCurrent(&popped);
+    if (!pointer) return;
+    if (const CleanupScope scope(*pool->context()); scope)
+      scope.driver().cuMemFreeAsync(device_address(pointer), CU_STREAM_LEGACY);
   };
   void* data = as_pointer(address);
   return Tensor(dtype, std::move(shape), data, std::shared_ptr<const void>(data, give_back),
@@ -122,16 +121,15 @@ VirtualArena::VirtualArena(ContextPtr context, size_t limit)
 }
 
 VirtualArena::~VirtualArena() {
-  const DriverApi& api = driver();
-  if (api.cuCtxPushCurrent(context_->handle()) != CUDA_SUCCESS) return;  // the process is ending
+  const CleanupScope scope(*context_);
+  if (!scope) return;
+  const DriverApi& api = scope.driver();
   while (!chunks_.empty()) {
     mapped_ -= chunks_.back();
     api.cuMemUnmap(base_ + mapped_, chunks_.back());
     chunks_.pop_back();
   }
   api.cuMemAddressFree(base_, reserved_);
-  CUcontext popped;
-  api.cuCtxPopCurrent(&popped);
 }
 
 void VirtualArena::grow(size_t bytes) {
