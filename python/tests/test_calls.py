@@ -361,6 +361,17 @@ CASES = {
     "load: unknown domain": broken(lambda m: setattr(m.graph.node[0], "domain", "my.ops")),
     "load: dangling input": broken(lambda m: m.graph.node[0].input.__setitem__(0, "nowhere")),
     "load: output twice": broken(lambda m: m.graph.node.append(m.graph.node[0])),
+    "load: no path": lambda o: o.session(""),
+    "load: too many inputs": broken(lambda m: m.graph.node[0].input.append("x")),
+    "load: too few inputs": broken(lambda m: m.graph.node[0].input.pop()),
+    "load: two types": broken(
+        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", models.INT64)
+    ),
+    "load: other result": broken(
+        lambda m: setattr(m.graph.output[0].type.tensor_type, "elem_type", models.INT64)
+    ),
+    "load: unknown attribute": broken(lambda m: m.graph.node[0].attribute.add(name="axis", type=2)),
+    "load: operator of later": broken(lambda m: setattr(m.graph.node[0], "op_type", "Swish")),
     "load: input twice": broken(lambda m: m.graph.input.append(m.graph.input[0])),
     # --- session options
     "option: threads": set_option("intra_op_num_threads", 2),

@@ -6,6 +6,7 @@
 #include "backend/reference/reference_backend.h"
 #include "base/check.h"
 #include "lower/check_operators.h"
+#include "lower/check_types.h"
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
 #include "runtime/session_impl.h"
@@ -98,6 +99,7 @@ Arguments arguments_of(const onnx::Graph& graph) {
 Session::Impl::Impl(onnx::Model model, const SessionOptions& options) : model_(std::move(model)) {
   onnx::inline_functions(model_);
   check_operators(model_);
+  check_types(model_);
   backend_ = make_backend(options);
   if (const auto ordinal = cuda_ordinal(options.device)) device_ = {Device::Kind::cuda, *ordinal};
   shared_.model = &model_;

@@ -110,7 +110,9 @@ inline onnx::Model identity(DType dtype, std::vector<onnx::Dimension> shape) {
   onnx::Graph graph = onnx::graph({}, {onnx::node("Identity", {"x"}, {"y"})}, {});
   graph.inputs = {value("x", dtype, shape)};
   graph.outputs = {value("y", dtype, shape)};
-  return onnx::model(std::move(graph));
+  onnx::Model model = onnx::model(std::move(graph));
+  model.opset_import = {{"", 25}};  // the first that has every type
+  return model;
 }
 
 // y = x @ w over f32 [batch,n] and [n,n]; enough weights to reach a limit

@@ -53,12 +53,16 @@ inline ValueInfo value_info(std::string name) {
   return info;
 }
 
+// Inputs are tensors of floats; of outputs nothing is declared but the name.
 inline Graph graph(Names inputs, std::vector<Node> nodes, Names outputs) {
   Graph result;
   result.name = "g";
   for (std::string& input : inputs) result.inputs.push_back(value_info(std::move(input)));
   result.nodes = std::move(nodes);
-  for (std::string& output : outputs) result.outputs.push_back(value_info(std::move(output)));
+  for (std::string& output : outputs) {
+    result.outputs.emplace_back();
+    result.outputs.back().name = std::move(output);
+  }
   return result;
 }
 

@@ -304,6 +304,68 @@ TEST(SessionErrors, NameTheNode) {
   expect_error(ErrorCode::invalid_model, "node 'odd' (Frobnicate)", [&] { session(graph); });
 }
 
+// Before anything is run, whether the node is in the graph or in a body.
+TEST(SessionErrors, SayWhatANodeMayNotBe) {
+  const auto refused = [&](const std::string& text, Node bad) {
+    Graph g = typed_graph({info("x", DType::f32, {any("n")}), info("i", DType::i64, {any("n")}),
+                           info("c", DType::boolean, {})},
+                          {}, {"y"});
+    bad.name = "bad";
+    Graph body = graph({}, {bad}, {"y"});
+    g.nodes = {bad};
+    const std::string expected = "node 'bad' (" + bad.op_type + "): " + text;
+    expect_error(ErrorCode::invalid_model, expected, [&] { session(g); });
+    g.nodes = {
+        node("If", {"c"}, {"y"}, {subgraph("then_branch", body), subgraph("else_branch", body)})};
+    expect_error(ErrorCode::invalid_model, expected, [&] { session(g); });
+  };
+  const auto axis = attribute("axis", int64_t{0});
+  refused("it has 3 inputs, and Add of opset 21 has at most 2: A, B",
+          node("Add", {"x", "x", "x"}, {"y"}));
+  refused("it has 1 inputs, and Add of opset 21 has at least 2: A, B", node("Add", {"x"}, {"y"}));
+  refused("input 0 (A) is missing", node("Add", {"", "x"}, {"y"}));
+  refused("input 1 is missing, and Concat of opset 21 allows no gaps among 'inputs'",
+          node("Concat", {"x", ""}, {"y"}, {axis}));
+  refused("it has 2 outputs, and Add of opset 21 has at most 1: C",
+          node("Add", {"x", "x"}, {"y", "z"}));
+  refused("Add of opset 21 has no attribute 'axis'", node("Add", {"x", "x"}, {"y"}, {axis}));
+  refused("attribute 'axis' is missing", node("Concat", {"x", "x"}, {"y"}));
+  refused("attribute 'axis' is of type float, and must be of type int",
+          node("Concat", {"x", "x"}, {"y"}, {attribute("axis", 0.f)}));
+  refused("inputs 'x' and 'i' must have one type, and are tensor(float) and tensor(int64)",
+          node("Add", {"x", "i"}, {"y"}));
+  refused("input 'i' (X) is tensor(int64), and LeakyRelu of opset 21 takes",
+          node("LeakyRelu", {"i"}, {"y"}));
+  refused("operator 'Scatter' is no longer in opset 21", node("Scatter", {"x", "i", "x"}, {"y"}));
+  refused("opset 21 has no operator 'Swish', which came with opset 24",
+          node("Swish", {"x"}, {"y"}));
+}
+
+TEST(SessionErrors, SayWhatBodiesAndDeclarationsDisagreeOn) {
+  Graph g = typed_graph({info("x", DType::f32, {any("n")})}, {node("Shape", {"x"}, {"y"})}, {"y"});
+  g.outputs = {info("y", DType::f32, {any("n")})};
+  expect_error(ErrorCode::invalid_model,
+               "output 'y' is tensor(int64), and the model declares it as tensor(float)",
+               [&] { session(g); });
+  Graph body = typed_graph({info("i", DType::i64, {}), info("go", DType::boolean, {}),
+                            info("state", DType::f64, {any("n")})},
+                           {node("Identity", {"go"}, {"on"}), node("Neg", {"state"}, {"next"})},
+                           {"on", "next"});
+  body.outputs = {info("on", DType::boolean, {}), info("next", DType::undefined, {})};
+  const auto loop = [&](Names inputs, Names outputs) {
+    g.nodes = {node("Loop", std::move(inputs), std::move(outputs), {subgraph("body", body)})};
+    return [&] { session(g); };
+  };
+  expect_error(ErrorCode::invalid_model, "its body has 3 inputs, and the node gives it 2",
+               loop({"", ""}, {"y"}));
+  expect_error(ErrorCode::invalid_model,
+               "input 'state' of its body is tensor(double), and the node gives it tensor(float)",
+               loop({"", "", "x"}, {"y"}));
+  body.inputs[2] = info("state", DType::f32, {any("n")});
+  expect_error(ErrorCode::invalid_model, "it has 2 outputs, and its body 'body' gives 1",
+               loop({"", "", "x"}, {"y", "z"}));
+}
+
 TEST(SessionErrors, ReportAnIndexOutOfRangeAndGoOn) {
   const Session s =
       session(typed_graph({info("x", DType::f32, {any("n")}), info("i", DType::i64, {any("k")})},

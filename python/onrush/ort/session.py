@@ -272,6 +272,8 @@ class InferenceSession(Session):
         super().__init__(enable_fallback=int(kwargs.get("enable_fallback", 1)) == 1)
         if isinstance(path_or_bytes, (str, os.PathLike)):
             self._model_path, self._model_bytes = os.fspath(path_or_bytes), None
+            if not self._model_path:
+                raise TypeError("the path of the model is empty; give the name of a file")
         elif isinstance(path_or_bytes, bytes):
             self._model_path, self._model_bytes = None, path_or_bytes
         else:
