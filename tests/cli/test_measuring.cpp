@@ -1,4 +1,5 @@
 // The commands that measure: bench and compare. Peers that are there are tested from Python.
+#include "engines/temporary_folder.h"
 #include "measure/report.h"
 #include "npy/npy.h"
 #include "support.h"
@@ -134,6 +135,15 @@ TEST_F(Measuring, compare_says_what_is_wrong) {
   EXPECT_EQ(none.exit_code, 1);
   expect_text(none.out, "why not");
   expect_text(none.err, "Onrush itself did not run");
+}
+
+// As in a read-only container, where memory is left.
+TEST_F(Measuring, temporary_folders_lie_where_they_can) {
+  const engines::TemporaryFolder folder({"/no/such/folder", "/dev/shm"});
+  EXPECT_TRUE(folder.path("").starts_with("/dev/shm/onrush-")) << folder.path("");
+  unsetenv("TMPDIR");
+  EXPECT_EQ(engines::TemporaryFolder::usual_places(),
+            (engines::TemporaryFolder::Places{"/tmp", "/dev/shm"}));
 }
 
 TEST_F(Measuring, without_a_folder_for_temporary_files) {
