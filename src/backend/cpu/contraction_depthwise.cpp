@@ -9,7 +9,7 @@ namespace onrush::cpu {
 // What is read: channels (the batch axis) lie side by side; along a row of results (the innermost
 // axis of m) the window moves along one of its own axes, which are its columns.
 void ContractionKernel::Impl::plan_depthwise() {
-  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
+  const MemoryLoad* load = lhs.kernel.pure_load();
   const TileAxes& axes = lhs.kernel.axes();
   const int channel = lhs.kernel.column_axis();
   if (!load || !is_activation(load->dtype) || channel < 0 || lhs.axes[kBatch].size() != 1 ||
@@ -72,7 +72,7 @@ void ContractionKernel::Impl::plan_depthwise() {
 void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_t c_last,
                                             void* const* lhs_buffers, const float* packed,
                                             void* const* epilogue_buffers) const {
-  const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+  const MemoryLoad& load = *lhs.kernel.pure_load();
   const Depthwise& d = *depthwise;
   const int64_t width = d.width, channels = c_last - c_first;
   const int axes = lhs.kernel.axes().count;

@@ -43,7 +43,7 @@ std::optional<ContractionKernel::Impl::Direct::Axis> ContractionKernel::Impl::im
 
 // What the left operand reads, if it is windows of an image with channels innermost.
 std::optional<ContractionKernel::Impl::Direct> ContractionKernel::Impl::image() const {
-  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
+  const MemoryLoad* load = lhs.kernel.pure_load();
   if (!copies || load->bounds.size() != 2 || batch != 1) return std::nullopt;
   const AxisList &m_axes = lhs.axes[kM], &k_axes = lhs.axes[kK];
   if (m_axes.size() != 2 || k_axes.size() != 3) return std::nullopt;
@@ -190,7 +190,7 @@ bool ContractionKernel::Impl::write_pixels(char* out, const void* pixels) const 
 bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buffers,
                                           char* image) const {
   const Direct& d = *direct;
-  const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+  const MemoryLoad& load = *lhs.kernel.pure_load();
   const char* source = advance(lhs_buffers[load.buffer], load.dtype, d.origin);
   std::atomic<bool> all_split = true;
   constexpr int64_t kRows = 4;  // in a task

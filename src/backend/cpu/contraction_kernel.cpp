@@ -157,7 +157,7 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   const int64_t first = panel * gemm.cols;
   const int cols = static_cast<int>(std::min<int64_t>(gemm.cols, n - first));
   char* out = packed + (batch_index * panels() + panel) * panel_bytes();
-  const TileKernel::PureLoad* load = rhs->kernel.pure_load();
+  const MemoryLoad* load = rhs->kernel.pure_load();
   if (load && load->bounds.empty() && rhs->axes[kN].size() <= 1 && rhs->axes[kK].size() <= 1) {
     std::array<int64_t, kMaxAxes> index{};
     rhs->place(index.data(), kBatch, batch_index);

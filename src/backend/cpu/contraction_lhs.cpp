@@ -21,7 +21,7 @@ void copy_elements(Element* out, const Element* from, int64_t n) {
 // --- copying
 
 void ContractionKernel::Impl::plan_copies() {
-  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
+  const MemoryLoad* load = lhs.kernel.pure_load();
   const int column = lhs.kernel.column_axis();
   if (!load || (load->dtype != DType::f32 && load->dtype != gemm.operand) ||
       load->bounds.size() > RowsInSource::kMaxBounds)
@@ -143,7 +143,7 @@ void ContractionKernel::Impl::copy_piece(Element* out, int64_t stride, int64_t p
 // Of `rows` rows from `first` on, those that lie along the innermost axis of m.
 ContractionKernel::Impl::RowsInSource ContractionKernel::Impl::rows_in_source(
     int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const {
-  const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+  const MemoryLoad& load = *lhs.kernel.pure_load();
   const int axes = lhs.kernel.axes().count;
   const int inner = lhs.axes[kM].empty() ? -1 : lhs.axes[kM].back();
   const auto along_rows = [&](const ConcreteAffine& a) {
@@ -215,7 +215,7 @@ ContractionKernel::Impl::Block ContractionKernel::Impl::new_block(int64_t batch_
   char* begin = reinterpret_cast<char*>(memory.rows);
   int64_t stride = gemm.block_stride(k);
   if (block.in_place) {
-    const TileKernel::PureLoad& load = *lhs.kernel.pure_load();
+    const MemoryLoad& load = *lhs.kernel.pure_load();
     std::array<int64_t, kMaxAxes> index{};
     lhs.place(index.data(), kBatch, batch_index);
     lhs.place(index.data(), kM, first);

@@ -12,7 +12,7 @@ constexpr int64_t kTasksPerThread = 8;
 }  // namespace
 
 void ContractionKernel::Impl::plan_windows() {
-  const TileKernel::PureLoad* load = lhs.kernel.pure_load();
+  const MemoryLoad* load = lhs.kernel.pure_load();
   if (!copies || load->dtype != DType::f32 || copies->bounds.empty() || k > kMostTaps ||
       splits(m) || direct)
     return;

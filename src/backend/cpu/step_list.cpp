@@ -9,11 +9,15 @@ namespace onrush::cpu {
 
 namespace {
 
-// The cache lines that binding a step reads.
+// The cache lines that binding reads.
 class Lines {
  public:
   explicit Lines(std::vector<const void*>& lines) : lines_(lines) {}
 
+  template <class T>
+  void add(const std::vector<T>& elements) {
+    add(elements.data(), elements.size());
+  }
   void add(const Step& step) {
     add(&step, 1);
     if (const auto* loops = std::get_if<std::vector<Loops>>(&step.kernel)) {
@@ -31,10 +35,6 @@ class Lines {
     for (auto at = reinterpret_cast<uintptr_t>(begin) / kLine * kLine; at < end; at += kLine)
       if (const auto* line = reinterpret_cast<const void*>(at); seen_.insert(line).second)
         lines_.push_back(line);
-  }
-  template <class T>
-  void add(const std::vector<T>& elements) {
-    add(elements.data(), elements.size());
   }
 
   void add(const Loops& loops) {
@@ -80,6 +80,7 @@ StepList::StepList(const CpuExecutable& executable, std::span<const Step* const>
     entries.push_back(std::move(entry));
   }
   Lines lines(lines_);
+  lines.add(entries);
   for (size_t i = 0; i < steps.size(); ++i)
     if (twins[i] == i) lines.add(*steps[i]);
 }

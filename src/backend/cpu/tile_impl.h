@@ -18,17 +18,14 @@ inline bool is_plain(DType dtype) {
          dtype == DType::u64;
 }
 
-struct TileLoad {
-  int buffer;
-  ConcreteAffine address;
-  std::vector<ConcreteBound> bounds;
+// Outside of the bounds elements are `fill`.
+struct TileLoad : MemoryLoad {
   struct Dynamic {
     int value;
     int64_t stride, extent;
   };
   std::vector<Dynamic> dynamic;
-  DType dtype;  // in memory
-  bool plain;   // a copy, no conversion
+  bool plain;  // a copy, no conversion
   LoadKernel load;
   GatherKernel gather;
   uint64_t fill;  // one element of the compute type
@@ -107,7 +104,7 @@ struct TileKernel::Impl {
   std::vector<std::vector<int>> pass_values;   // inner values of each pass; the last one's store
   std::vector<std::vector<int>> outer_values;  // by depth
   int64_t tiles = 0, tiles_per_task = 1;
-  std::unique_ptr<PureLoad> pure;
+  int pure = -1;  // of the loads: all that the body does
 
   int64_t elements(Spread spread, int64_t rows_, int64_t cols_) const {
     if (spread == Spread::uniform) return 1;

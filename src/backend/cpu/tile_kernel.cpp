@@ -430,11 +430,8 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
   value.detail = static_cast<int>(out_->loads.size());
   // May be narrower in memory than what is computed with.
   const DType stored = loops_.buffers[static_cast<size_t>(v.buffer)].dtype;
-  TileLoad load{v.buffer,
-                address_[next_address_++],
+  TileLoad load{{v.buffer, stored, address_[next_address_++], {}},
                 {},
-                {},
-                stored,
                 is_plain(stored),
                 load_kernel(stored),
                 gather_kernel(stored),
@@ -790,9 +787,7 @@ void Binder::find_pure_load() {
   if (value->kind != Kind::load) return;
   const TileLoad& load = o.loads[static_cast<size_t>(value->detail)];
   if (!load.dynamic.empty() || load.fill != 0) return;
-  o.pure = std::make_unique<TileKernel::PureLoad>();
-  *o.pure = {load.buffer, loops_.buffers[static_cast<size_t>(load.buffer)].dtype, load.address,
-             load.bounds};
+  o.pure = value->detail;
 }
 
 }  // namespace
@@ -806,6 +801,8 @@ TileKernel& TileKernel::operator=(TileKernel&&) noexcept = default;
 
 const TileAxes& TileKernel::axes() const { return impl_->axes; }
 int TileKernel::column_axis() const { return impl_->column; }
-const TileKernel::PureLoad* TileKernel::pure_load() const { return impl_->pure.get(); }
+const MemoryLoad* TileKernel::pure_load() const {
+  return impl_->pure < 0 ? nullptr : &impl_->loads[static_cast<size_t>(impl_->pure)];
+}
 
 }  // namespace onrush::cpu

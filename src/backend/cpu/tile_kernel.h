@@ -37,6 +37,13 @@ struct ConcreteBound {
   ConcreteAffine index;
   int64_t extent;
 };
+// Elements of a buffer, zeros outside of the bounds.
+struct MemoryLoad {
+  int buffer;
+  DType dtype;  // in memory
+  ConcreteAffine address;
+  std::vector<ConcreteBound> bounds;
+};
 
 // Some axes of a kernel, outer first.
 class AxisList {
@@ -102,13 +109,7 @@ class TileKernel {
   void run_tile(const TilePlace& place) const;
 
   // The one load that is all the body does, if so: contractions then copy by themselves.
-  struct PureLoad {
-    int buffer;
-    DType dtype;
-    ConcreteAffine address;
-    std::vector<ConcreteBound> bounds;
-  };
-  const PureLoad* pure_load() const;
+  const MemoryLoad* pure_load() const;
 
   struct Impl;  // tile_impl.h
 
