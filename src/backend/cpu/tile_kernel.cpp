@@ -574,7 +574,8 @@ void Binder::bind_value(int id) {
   value_of_.push_back(append(value));
 }
 
-// Whether a store writes rows as some load finds them, zeros where a bound leaves out whole rows.
+// Whether a store writes rows as some load finds them, or transposed; zeros where a bound leaves
+// out whole rows.
 bool Binder::is_copied(const TileStore& store) const {
   const TileValue& from = out_->values[static_cast<size_t>(store.value)];
   const auto column = static_cast<size_t>(out_->column);
@@ -584,8 +585,14 @@ bool Binder::is_copied(const TileStore& store) const {
   const TileLoad& load = out_->loads[static_cast<size_t>(from.detail)];
   const DType dtype = loops_.buffers[static_cast<size_t>(store.buffer)].dtype;
   if (load.dtype != dtype || dtype == DType::boolean || bits(dtype) % 8 != 0 || load.fill != 0 ||
-      !load.dynamic.empty() || load.address.stride[column] != 1)
+      !load.dynamic.empty())
     return false;
+  // A few columns are faster put side by side first.
+  const bool transposed = load.address.stride[column] > 1 && out_->cols >= kTransposedColumns / 2 &&
+                          !out_->row_axes.empty() &&
+                          load.address.stride[static_cast<size_t>(out_->row_axes.back())] == 1;
+  if (transposed && load.bounds.empty()) return true;
+  if (load.address.stride[column] != 1) return false;
   return std::ranges::all_of(load.bounds, [&](const ConcreteBound& bound) {
     return bound.index.stride[column] == 0 &&
            std::ranges::all_of(bound.index.stride, [](int64_t stride) { return stride >= 0; });

@@ -173,6 +173,8 @@ class TileRun {
     return cols_of(value(term.value).spread) > 1;
   }
   void add_dynamic(const TileLoad::Dynamic& term, int64_t row, ColumnRange range, int64_t* offsets);
+  bool is_transposed(const TileLoad& load) const;
+  void load_transposed(const TileLoad& load, const RowRun& run, char* out);
   bool chooses_rows_or_columns(const TileLoad& load) const;
   void load_chosen(int id, const TileLoad& load);
   void binary_by_row(int id);
@@ -406,14 +408,26 @@ void TileRun::load(int id) {
         return;
       }
     }
-    if (simple && load.bounds.empty() && row_stride(load.address) == 1 && run.rows > 1)
-      return transpose_copy(out, place_.cols,
-                            static_cast<const char*>(place_.buffers[load.buffer]) +
-                                evaluate(load.address, run) * static_cast<int64_t>(size),
-                            column_stride(load.address), place_.cols, run.rows,
-                            static_cast<int>(size));
+    if (is_transposed(load) && run.rows > 1) return load_transposed(load, run, out);
     for (int64_t r = 0; r < run.rows; ++r, out += row_bytes) load_row(v, load, run, r, out);
   });
+}
+
+// Whether a row of columns and the innermost row axis are, in memory, the other way round.
+bool TileRun::is_transposed(const TileLoad& load) const {
+  return load.dynamic.empty() && load.bounds.empty() && bits(load.dtype) % 8 == 0 &&
+         row_stride(load.address) == 1 && column_stride(load.address) > 1;
+}
+
+void TileRun::load_transposed(const TileLoad& load, const RowRun& run, char* out) {
+  const int size = bits(load.dtype) / 8;
+  const auto count = static_cast<size_t>(run.rows * place_.cols);
+  const char* from =
+      static_cast<const char*>(place_.buffers[load.buffer]) + evaluate(load.address, run) * size;
+  auto* block = load.plain ? out : static_cast<char*>(thread_scratch(element_offsets, count * 8));
+  transpose_copy(block, place_.cols, from, column_stride(load.address), place_.cols, run.rows,
+                 size);
+  if (!load.plain) load.load(out, block, 0, 1, count);
 }
 
 void TileRun::expand(int id) {
@@ -689,13 +703,19 @@ void TileRun::add_sums(int id, const float* part) {
   accumulate_kernel(kind, Compute::f32)(at(id), part, static_cast<size_t>(n_full_));
 }
 
-// Rows of memory that are stored as they are.
+// Rows of memory that are stored as they are, or transposed.
 void TileRun::copy(const TileStore& store) {
   const TileLoad& load = k_.loads[static_cast<size_t>(store.copied)];
   const int64_t size = bits(load.dtype) / 8;
   const auto row_bytes = static_cast<size_t>(place_.cols * size);
   const auto* source = static_cast<const char*>(place_.buffers[load.buffer]);
   auto* target = static_cast<char*>(place_.buffers[store.buffer]);
+  if (const int64_t stride = column_stride(load.address); stride != 1)
+    return for_each_run(place_.rows, [&](const RowRun& run) {
+      transpose_copy(target + evaluate(store.address, run) * size, row_stride(store.address),
+                     source + evaluate(load.address, run) * size, stride, place_.cols, run.rows,
+                     static_cast<int>(size));
+    });
   for_each_run(place_.rows, [&](const RowRun& run) {
     const RowRange inside = *rows_inside(load.bounds, run);
     const int64_t step = row_stride(store.address) * size, from_step = row_stride(load.address);
