@@ -96,7 +96,6 @@ struct TileKernel::Impl {
   std::vector<ConcreteAffine> affines;
   std::vector<std::vector<ConcreteBound>> bounds;
   std::vector<TileStore> stores;
-  std::vector<DType> buffer_dtypes;
   std::vector<uint64_t> uniforms;  // initial contents of the uniform area
   int64_t scratch_bytes = 0;
   int passes = 0;  // reductions that wait for each other
