@@ -1,14 +1,17 @@
 """Sessions on a GPU: where values lie, who waits for whom, and that memory comes back."""
 
+import asyncio
 import gc
+import signal
 import threading
+import time
 import warnings
 import weakref
 
 import models
 import numpy as np
 import pytest
-from test_processes import in_child
+from test_processes import LONG, in_child, signalled
 
 import onrush
 import onrush.ort as ort
@@ -429,6 +432,37 @@ def test_fork_after_use(session):
 
     assert in_child(child) == 0
     np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
+
+
+@needs_gpu
+def test_asyncio():
+    """Runs at once, and one that is cancelled."""
+    session, loop = (onrush.Session(model, device="cuda") for model in (models.ADD, models.LOOP))
+
+    async def main():
+        feeds = [{"x": np.full((n + 1, 3), n, np.float32), "y": Y} for n in range(16)]
+        results = await asyncio.gather(*(session.run_async(feed) for feed in feeds))
+        for feed, result in zip(feeds, results):
+            np.testing.assert_array_equal(result["z"], feed["x"] + 1)
+        task = asyncio.create_task(loop.run_async(LONG))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    begin = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - begin < 20
+
+
+@needs_gpu
+def test_keyboard_interrupt_stops_a_run():
+    session = onrush.Session(models.LOOP, device="cuda")
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), signalled(signal.SIGINT):
+        session.run(LONG)
+    assert time.monotonic() - begin < 20
+    np.testing.assert_allclose(session(n=np.array(1), x=LONG["x"])[0], np.sin(LONG["x"]), 1e-5)
 
 
 @needs_gpu
