@@ -8,6 +8,7 @@
 #include "arrays.h"
 #include "backend/cuda/cuda_backend.h"
 #include "cli/program.h"
+#include "gil.h"
 #include "io_binding.h"
 #include "ort_value.h"
 #include "session.h"
@@ -31,7 +32,7 @@ int program(std::vector<std::string> arguments) {
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);  // as main() has it
-  const nb::gil_scoped_release release;
+  const ReleasedGil release;
   const int exit_code = cli::program(static_cast<int>(arguments.size()), pointers.data());
   std::fflush(stdout);
   return exit_code;
@@ -56,11 +57,11 @@ NB_MODULE(_core, module) {
   module.def("dtype_from_numpy",
              [](nb::handle dtype) { return static_cast<int>(dtype_from_numpy(dtype)); });
   module.def("program", &program);
-  module.def("why_no_cuda", &why_no_cuda, nb::call_guard<nb::gil_scoped_release>());
+  module.def("why_no_cuda", &why_no_cuda, nb::call_guard<ReleasedGil>());
   module.def("cuda_device_count", &cuda_device_count);
   module.def("synchronize", [](nb::handle device) {
     const Device where = device_from(device);
-    const nb::gil_scoped_release release;
+    const ReleasedGil release;
     synchronize(where);
   });
   module.attr("version") = version();

@@ -10,6 +10,7 @@
 
 #include "arrays.h"
 #include "base/check.h"
+#include "gil.h"
 #include "onnx/decode.h"
 #include "ort_value.h"
 #include "runtime/precision.h"
@@ -37,7 +38,7 @@ bool interrupted() {
 onnx::Model load(nb::handle source, const onnx::LoadOptions& options) {
   if (PyUnicode_Check(source.ptr())) {
     const auto path = nb::cast<std::string>(source);
-    const nb::gil_scoped_release release;
+    const ReleasedGil release;
     return onnx::load(path, options);
   }
   char* data = nullptr;
@@ -45,7 +46,7 @@ onnx::Model load(nb::handle source, const onnx::LoadOptions& options) {
   if (PyBytes_AsStringAndSize(source.ptr(), &data, &size) < 0) throw nb::python_error();
   const onnx::Bytes bytes{{reinterpret_cast<const std::byte*>(data), static_cast<size_t>(size)},
                           keep_alive(nb::borrow(source))};
-  const nb::gil_scoped_release release;
+  const ReleasedGil release;
   return onnx::decode(bytes, options);
 }
 
@@ -213,7 +214,7 @@ PySession::PySession(nb::handle source, const LoadOptions& options)
   fix_dims(model.graph.outputs, options.dims);
   if (replaced) replace_initializers(model.graph, options.initializers);
   {
-    const nb::gil_scoped_release release;
+    const ReleasedGil release;
     impl_ = std::make_unique<Session::Impl>(std::move(model), options.session);
   }
   for (const onnx::ValueInfo& input : impl_->model().graph.inputs)
@@ -262,7 +263,7 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
   options.profile = profile ? &times : nullptr;
   options.stream = stream_;
   try {
-    const nb::gil_scoped_release release;
+    const ReleasedGil release;
     impl_->run(inputs, outputs, options, results);
     for (size_t i = 0; i < results.size(); ++i)
       if (options.outputs.empty() || !options.outputs.contains(outputs[i]))
@@ -276,7 +277,7 @@ void PySession::run(const NamedValues& inputs, const std::vector<std::string>& o
 
 void PySession::wait() const {
   if (!stream_) return;
-  const nb::gil_scoped_release release;
+  const ReleasedGil release;
   synchronize_stream(impl_->device(), stream_);
 }
 

@@ -189,6 +189,22 @@ kept(n=np.array(3), x=np.ones(4, np.float32))
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+def test_exit_while_threads_make_runs():
+    """Threads whose run ends while the interpreter does."""
+    code = f"""
+import numpy as np, onrush, threading, time
+session = onrush.Session({models.ADD!r})
+x, y = np.ones((1 << 16, 3), np.float32), np.ones(3, np.float32)
+def forever():
+    while True:
+        session(x=x, y=y)
+for _ in range(3):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.05)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def python(code, **environment):
     """What a new interpreter prints."""
     done = subprocess.run(
