@@ -61,7 +61,8 @@ std::string kernel_title(const std::string& symbol) {
                                                                 "device_kernel"};
   if (std::ranges::find(kWrappers, name) != kWrappers.end() && !function.argument.empty())
     return last(function.argument, 1);
-  return name == "kernel" ? last(function.name, 2) : name;  // "gemvx::kernel"
+  if (name == "kernel") return last(function.name, 2);  // "gemvx::kernel"
+  return name.empty() ? text : name;
 }
 
 PeerProfile peer_profile(const Json& answer) {

@@ -31,6 +31,13 @@ std::string listed(const Items& items, size_t most, const Name& name) {
   return text;
 }
 
+Json to_json(const engines::PeerEvent& event) {
+  return {{"name", event.name},         {"op", event.op},
+          {"provider", event.provider}, {"kernel", event.kernel},
+          {"us", event.time_us},        {"device_us", event.device_us},
+          {"calls", event.calls},       {"position", event.position}};
+}
+
 }  // namespace
 
 std::string headline(const PeerRun& peer) {
@@ -129,11 +136,7 @@ Json to_json(const Explanation& explanation, const PeerRun& peer) {
   Json& regions = result["regions"] = Json::array();
   for (const Region& region : regions_of(explanation.steps, peer.profile.events, peer.nodes)) {
     Json kernels = Json::array();
-    for (const size_t i : region.events)
-      kernels.push_back({{"name", peer.profile.events[i].name},
-                         {"op", peer.profile.events[i].op},
-                         {"kernel", peer.profile.events[i].kernel},
-                         {"us", peer.profile.events[i].time_us}});
+    for (const size_t i : region.events) kernels.push_back(to_json(peer.profile.events[i]));
     regions.push_back({{"nodes", region.nodes},
                        {"steps", region.steps},
                        {"own_us", region.own_us},
