@@ -258,15 +258,20 @@ def test_torch_with_other_products(tmp_path):
 # --- the same on a GPU, whose kernels CUPTI times
 
 
-def on_gpu(folder, graph, *arguments, **named):
-    """As explained(); only where there is a GPU, and a peer that can use it."""
+def require_gpu(peer):
+    """And a peer that can use it."""
     if onrush.get_device() == "CPU":
         pytest.skip("skipped: no GPU")
-    if named.get("peer", "onnxruntime") == "onnxruntime":
+    if peer == "onnxruntime":
         onnxruntime = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             pytest.skip("skipped: this onnxruntime is without CUDA")
-    found, text = explained(folder, graph, "--device", "cuda", *arguments, **named)
+
+
+def on_gpu(folder, graph, *arguments, peer="onnxruntime", **named):
+    """As explained()."""
+    require_gpu(peer)
+    found, text = explained(folder, graph, "--device", "cuda", *arguments, peer=peer, **named)
     assert found["device_clock"] == "CUPTI", text
     assert "why" in found, text
     why = found["why"]
@@ -315,3 +320,14 @@ def test_nan_is_named_first_on_a_gpu(tmp_path):
     found, text = on_gpu(tmp_path, graph_of(chain(operators), [1, 64]))
     assert "'n2' (Log)" in found["nan"] and "'y'" in found["nan"]
     assert text.index("holds NaN") < text.index("why: ")
+
+
+def test_without_cupti_on_a_gpu(tmp_path, monkeypatch):
+    """Events time kernels then, which is said; there is no telling what onnxruntime's take."""
+    require_gpu("onnxruntime")
+    monkeypatch.setenv("ONRUSH_CUPTI", "/nowhere/libcupti.so")
+    graph = graph_of(chain([("Abs", [], {}), ("Softmax", [], {})]), [64, 1000])
+    found, text = explained(tmp_path, graph, "--device", "cuda")
+    assert found["device_clock"] == "events" and "timed by events" in text
+    assert sum(step["us"] for step in found["steps"]) > 0
+    assert "CUPTI" in found["peer_failure"] and "No comparison" in text
