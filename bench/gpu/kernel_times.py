@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Compares the kernel times of `onrush explain` with those of another profiler.
 
-  python bench/gpu/kernel_times.py MODEL [--with pytorch|ncu] [--onrush PROGRAM] [--shape NAME=1x2]...
-    [--precision P] [--rows N] [--json FILE] [--largest PERCENT]
+  python bench/gpu/kernel_times.py MODEL [--with pytorch|ncu] [--onrush PROGRAM]
+    [--shape NAME=1x2]... [--precision P] [--rows N] [--json FILE] [--largest PERCENT]
 
-pytorch: PyTorch's profiler watches a session of the module onrush in this interpreter. What a kernel
-takes while the one ahead of it still runs does not count, as in explain.
-ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are: a
-kernel that starts in the shadow of the one ahead, as most of a run do, takes longer there by what it
-could hide.
+pytorch: PyTorch's profiler watches a session of the module onrush in this interpreter. What a
+kernel takes while the one ahead of it still runs does not count, as in explain.
+ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are:
+a kernel that starts in the shadow of the one ahead, as most of a run do, takes longer there by what
+it could hide.
 Kernels are matched by their order in a run. Exits with 1 if the sums differ by more than --largest
 (5), and says how many kernels do.
 """

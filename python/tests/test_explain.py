@@ -182,8 +182,8 @@ def test_a_missing_peer_costs_the_comparison_only(tmp_path):
     assert "why" in found  # the first interpreter given has it
     done = subprocess.run(
         [sys.executable, "-m", "onrush", "explain", tmp_path / "model.onnx", "--no-options",
-         "--runs", "5", "--cache-folder", tmp_path.parent / "cache", "--why-slower-than", "onnxruntime",
-         "--python", "/nowhere/python"],
+         "--runs", "5", "--cache-folder", tmp_path.parent / "cache",
+         "--why-slower-than", "onnxruntime", "--python", "/nowhere/python"],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0

@@ -120,7 +120,8 @@ class Trace:
             if kind in DOMAINS:
                 raw = ctypes.string_at(address, CALL_LAYOUT.size)
                 number, start, end, correlation = CALL_LAYOUT.unpack(raw)
-                calls.append(Call(start + offset, end + offset, self.call_name(kind, number, known)))
+                name = self.call_name(kind, number, known)
+                calls.append(Call(start + offset, end + offset, name))
                 # A driver's call within one of the runtime has its number.
                 asked[correlation] = min(asked.get(correlation, start), start)
             elif kind == KERNEL:

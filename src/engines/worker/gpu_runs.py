@@ -1,7 +1,8 @@
 """Profiled runs on a GPU: whose work it did, and what the host was at while it had none.
 
-A run's time is shared out without rest: while the device works, to whoever asked for the work; while
-it does not, to the host's node or call, if that explains it. What is left lies between kernels.
+A run's time is shared out without rest: while the device works, to whoever asked for the work;
+while it does not, to the host's node or call, if that explains it. What is left lies between
+kernels.
 """
 from bisect import bisect_right
 from typing import NamedTuple

@@ -21,7 +21,7 @@ ONNX_TYPES = {"bfloat16": 16}
 
 
 def load_cuda_libraries():
-    """Those of Python's wheels, wherever on the path; preload_dlls() looks beside onnxruntime only."""
+    """Those of wheels wherever on the path; preload_dlls() looks beside onnxruntime only."""
     wheels = importlib.util.find_spec("nvidia")
     for folder in wheels.submodule_search_locations if wheels else ():
         for name in ("cudart", "cublasLt", "cublas", "curand", "cufft", "nvrtc", "cudnn"):

@@ -169,7 +169,7 @@ class Engine:
         with open(path) as file:
             runs, spans, calls, works = parts_of_trace(json.load(file)["traceEvents"])
         if not works:
-            raise RuntimeError("PyTorch's profiler saw no work of the GPU: its CUPTI does not trace")
+            raise RuntimeError("PyTorch's profiler saw no work of the GPU")
         profile = profile_of(runs[len(runs) // 2 :], spans, calls, works)
         return {**profile, "unwaited_us": self.unwaited_us()}
 
