@@ -60,8 +60,6 @@ TEST_F(Explain, does_not_need_a_cache_folder) {
 TEST_F(Explain, names_what_is_wrong) {
   expect_failure(2, {"explain"}, {"MODEL"});
   expect_failure(2, {"explain", model_, "--runs", "0"}, {"--runs"});
-  expect_failure(2, {"explain", model_, "--why-slower-than", "onnxruntime", "--device", "cuda"},
-                 {"CPU only"});
   expect_failure(2, {"explain", model_, "--why-slower-than", "all"}, {"one engine"});
   expect_failure(1, {"explain", model_, "--why-slower-than", "abacus"}, {"abacus"});
   expect_failure(1, {"explain", "absent.onnx"}, {"absent.onnx"});
