@@ -89,7 +89,7 @@ class ReductionPrinter {
         reduce_(axes_where(loops, true)),
         extent_(extent_of(loops, reduce_)),
         rows_(reads_along_rows(loops)),
-        row_threads_(threads_for_row(extent_.at(sizes))),
+        row_threads_(threads_for_row(extent_.at(sizes))),  // unless lanes say otherwise
         lanes_(choose_lanes()),
         body_(w_, loops, "v", lanes_) {
     if (!rows_) parallel_ = lanes_last(std::move(parallel_), lanes_);
@@ -101,15 +101,16 @@ class ReductionPrinter {
     const Extent work = vectors(loops_, parallel_, across);
     if (rows_)
       w_.open(fmt::format("for (index w = (index)first_row<{0}>(); w < {1}; w += row_step<{0}>())",
-                          row_threads_, w_.size(work)));
+                          row_threads_, share_warp() ? limit("row", work) : w_.size(work)));
     else
       w_.open(fmt::format("for (index w = (index)first_column(); w < {}; w += column_step())",
-                          column_limit(work)));
-    if (!rows_) {
+                          limit("column", work)));
+    const bool all_active = rows_ && !share_warp();
+    if (!all_active) {
       w_.line(fmt::format("const bool active = w < {};", w_.size(work)));
-      w_.line("const index column = active ? w : 0;");
+      w_.line("const index own = active ? w : 0;");
     }
-    w_.split(rows_ ? "w" : "column", parallel_, loops_.axes, across);
+    w_.split(all_active ? "w" : "own", parallel_, loops_.axes, across);
     if (cached())
       w_.line(fmt::format("const index a{} = lane_of<{}>() * {};", reduce_[0], row_threads_,
                           lanes_.width));
@@ -131,6 +132,7 @@ class ReductionPrinter {
     kernel.work = work;
     kernel.reduced = extent_;
     kernel.row_threads = rows_ ? row_threads_ : 0;
+    kernel.constant_rows = cached();
     kernel.slice_rows = rows_ ? 0 : 2;
     return kernel;
   }
@@ -138,23 +140,37 @@ class ReductionPrinter {
  private:
   // A row of constant extent is read once, into registers.
   bool cached() const { return rows_ && lanes_.chunks > 1; }
+  // Short rows: several have threads of the same warp.
+  bool share_warp() const { return rows_ && row_threads_ < 32; }
 
   Lanes choose_lanes() {
     if (!rows_) return store_lanes(w_, loops_, parallel_);
     Lanes lanes = lanes_along(w_, loops_, reduce_.back());
     if (reduce_.size() > 1 || !extent_.factors[0].is_constant()) return lanes;
-    const int64_t step = int64_t{row_threads_} * lanes.width;
-    const int64_t chunks = (extent_.factors[0].value() + step - 1) / step;
-    if (chunks * lanes.width > kRowElements) return lanes;
-    // One chunk is guarded like several.
-    lanes.chunks = static_cast<int>(std::max<int64_t>(chunks, 2));
-    lanes.step = step;
+    const int64_t extent = extent_.factors[0].value();
+    // Of the numbers of threads that read whole sectors, the one that leaves the fewest idle. More
+    // than a warp are the block.
+    int64_t least = INT64_MAX;
+    const int most = row_threads_, fewest = most > 32 ? most : std::max(1, 32 / lanes.width);
+    for (int threads = fewest; threads <= most; threads *= 2) {
+      const int64_t step = int64_t{threads} * lanes.width;
+      // One chunk is guarded like several.
+      const int64_t chunks = std::max<int64_t>((extent + step - 1) / step, 2);
+      if (chunks * lanes.width > kRowElements || chunks * step >= least) continue;
+      least = chunks * step;
+      row_threads_ = threads;
+      lanes.chunks = static_cast<int>(chunks);
+      lanes.step = step;
+      lanes.whole = chunks * step == extent;
+    }
     return lanes;
   }
 
-  // All threads of a block take part in its reductions, also those beyond the last column.
-  std::string column_limit(const Extent& work) {
-    return fmt::format("column_limit({})", w_.size(work));
+  // All threads of a block take part in the reductions of its columns, and all of a warp in those
+  // of its rows, also those beyond the last one.
+  std::string limit(std::string_view of, const Extent& work) {
+    const std::string threads = rows_ ? fmt::format("<{}>", row_threads_) : "";
+    return fmt::format("{}_limit{}({})", of, threads, w_.size(work));
   }
 
   void open_loop() {
@@ -271,7 +287,8 @@ class ReductionPrinter {
       inside = true;
       body_.collect_inner(store.value, wanted);
     }
-    if (!rows_) w_.open("if (active)");
+    const bool all_active = rows_ && !share_warp();
+    if (!all_active) w_.open("if (active)");
     if (inside) {
       begin_sweep(wanted, defined);
       for (const Store& store : loops_.stores)
@@ -283,7 +300,7 @@ class ReductionPrinter {
     for (const Store& store : loops_.stores)
       if (!stores_inside(store)) body_.store(store);
     w_.close();
-    if (!rows_) w_.close();
+    if (!all_active) w_.close();
   }
 
   const Loops& loops_;
@@ -332,7 +349,7 @@ CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes) {
 }
 
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
-  if (kernel.schedule == CudaSchedule::row &&
+  if (kernel.schedule == CudaSchedule::row && !kernel.constant_rows &&
       threads_for_row(kernel.reduced.at(sizes)) != kernel.row_threads)
     return false;
   if (kernel.schedule == CudaSchedule::tile && !kernel.cluster && !tile_fits(kernel, sizes, target))

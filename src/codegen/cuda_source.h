@@ -117,13 +117,14 @@ struct CudaKernel {
   std::vector<SizeFact> facts;
   bool checks_indices = false;  // may set the error
   CudaSchedule schedule;
-  Extent work;               // vectors, rows, columns; of a contraction: batch
-  Extent reduced;            // elements of a row or column
-  int threads = 256;         // of a block
-  int row_threads = 0;       // row: that share one row
-  int slice_rows = 0;        // column: elements of a column that a slice of it has at least
-  std::vector<Extent> grid;  // window: their product is the number of blocks
-  Extent m, n, k;            // tile
+  Extent work;                 // vectors, rows, columns; of a contraction: batch
+  Extent reduced;              // elements of a row or column
+  int threads = 256;           // of a block
+  int row_threads = 0;         // row: that share one row
+  bool constant_rows = false;  // row: of an extent that no size changes
+  int slice_rows = 0;          // column: elements of a column that a slice of it has at least
+  std::vector<Extent> grid;    // window: their product is the number of blocks
+  Extent m, n, k;              // tile
   ContractionTile tile = {};
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;

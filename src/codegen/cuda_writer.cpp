@@ -243,7 +243,7 @@ std::string Body::axis_element() const {
 }
 
 std::string Body::in_range() const {
-  if (lanes_.chunks == 1 && !lanes_.partial) return "";
+  if ((lanes_.chunks == 1 && !lanes_.partial) || lanes_.whole) return "";
   return fmt::format("{} < {}", axis_element(),
                      w_.size(loops_.axes[static_cast<size_t>(lanes_.axis)].extent));
 }
@@ -324,7 +324,8 @@ void Body::load_lanes(ValueId id, const LoadValue& v) {
   w_.line(fmt::format("{} {}[{}];", type_of(id), name_of(id), lanes_.count()));
   const std::string fill = literal(dtype, v.fill);
   if (!bounded && !is_sub_byte(dtype) && adjacent(v.address, v.dynamic)) {
-    const bool guarded = !v.bounds.empty() || lanes_.chunks > 1;
+    const bool beyond = lanes_.chunks > 1 && !lanes_.whole;
+    const bool guarded = !v.bounds.empty() || beyond;
     std::string condition = w_.holds(v.bounds);
     // Outside of the bounds an index means nothing.
     const std::string where = v.bounds.empty() ? "" : fmt::format("!({}) ? 0 : ", condition);
@@ -336,16 +337,17 @@ void Body::load_lanes(ValueId id, const LoadValue& v) {
     if (lanes_.chunks > 1) {
       const Dim extent = loops_.axes[static_cast<size_t>(lanes_.axis)].extent;
       w_.open(fmt::format("UNROLL for (int c = 0; c < {}; ++c)", lanes_.chunks));
-      condition = fmt::format("a{} + c * {} < {} && {}", lanes_.axis, lanes_.step, w_.size(extent),
-                              condition);
+      if (beyond)
+        condition = fmt::format("a{} + c * {} < {} && {}", lanes_.axis, lanes_.step,
+                                w_.size(extent), condition);
       offset = fmt::format(" + c * {}", lanes_.step);
     }
     const std::string first = lanes_.chunks > 1 ? fmt::format(" + c * {}", lanes_.width) : "";
     w_.line(guarded ? fmt::format("load_vector_where<{}>({}, {}, {}{}, {}, {}{});", lanes_.width,
                                   condition, buffer(v.buffer), address, offset, fill, name_of(id),
                                   first)
-                    : fmt::format("load_vector<{}>({}, {}, {});", lanes_.width, buffer(v.buffer),
-                                  address, name_of(id)));
+                    : fmt::format("load_vector<{}>({}, {}{}, {}{});", lanes_.width,
+                                  buffer(v.buffer), address, offset, name_of(id), first));
     if (lanes_.chunks > 1) w_.close();
     return;
   }
@@ -412,22 +414,27 @@ void Body::store(const Store& store) {
     const std::string type(cuda_storage_type(dtype));
     const std::string packed = fmt::format("{}s{}", prefix_, store.value) + "_" + memory;
     w_.line(fmt::format("__align__(16) {} {}[{}];", type, packed, lanes_.count()));
-    each_lane(fmt::format("{}[j] = {};", packed,
-                          stored(dtype, value(store.value).dtype, element(store.value))));
+    const DType from = value(store.value).dtype;
+    if (dtype == DType::f16 && from == DType::f32 && varies(store.value))
+      w_.line(
+          fmt::format("to_f16_within<{}>({}, {});", lanes_.count(), name_of(store.value), packed));
+    else each_lane(fmt::format("{}[j] = {};", packed, stored(dtype, from, element(store.value))));
     const std::string address = w_.affine(store.address);
     if (lanes_.chunks == 1)
       return w_.line(
           fmt::format("store_vector<{}>({}, {}, {});", lanes_.width, memory, address, packed));
     const Dim extent = loops_.axes[static_cast<size_t>(lanes_.axis)].extent;
+    const std::string inside = lanes_.whole ? ""
+                                            : fmt::format("if (a{} + c * {} < {}) ", lanes_.axis,
+                                                          lanes_.step, w_.size(extent));
     return w_.line(
-        fmt::format("UNROLL for (int c = 0; c < {0}; ++c) if (a{1} + c * {2} < {3}) "
-                    "store_vector<{4}>({5}, {6} + c * {2}, {7} + c * {4});",
-                    lanes_.chunks, lanes_.axis, lanes_.step, w_.size(extent), lanes_.width, memory,
-                    address, packed));
+        fmt::format("UNROLL for (int c = 0; c < {0}; ++c) {1}store_vector<{2}>({3}, {4} + c * {5}, "
+                    "{6} + c * {2});",
+                    lanes_.chunks, inside, lanes_.width, memory, address, lanes_.step, packed));
   }
   const std::string text =
       statement(w_.affine(store.address, lanes_.axis, axis_element()), element(store.value));
-  each_lane(lanes_.chunks > 1 ? fmt::format("if ({}) {{ {} }}", in_range(), text) : text);
+  each_lane(in_range().empty() ? text : fmt::format("if ({}) {{ {} }}", in_range(), text));
 }
 
 // --- lanes

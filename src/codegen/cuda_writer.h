@@ -38,6 +38,7 @@ struct Lanes {
   int chunks = 1;
   int64_t step = 0;
   bool partial = false;  // the last run may reach beyond the axis' extent
+  bool whole = false;    // several runs are exactly the axis' extent
   int count() const { return width * chunks; }
 };
 

@@ -90,6 +90,15 @@ constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
      "inline float to_float(f16 x) { return decode_f16(x.bits); }"},
     {"__device__ inline f16 to_f16(float x) {",
      "inline f16 to_f16(float x) { return {encode_f16(x)}; }"},
+    {"__device__ inline u32 pair_within_f16(",
+     R"(inline float within_f16(float x);
+inline u32 pair_within_f16(float low, float high) {
+  return encode_f16(within_f16(low)) | (u32)encode_f16(within_f16(high)) << 16;
+})"},
+    {"__device__ inline float within(",
+     R"(inline float within(float x, float limit) {
+  return x != x ? x : fmaxf(fminf(x, limit), -limit);
+})"},
     {"__device__ inline bf16 to_bf16(float x) {",
      "inline bf16 to_bf16(float x) { return {encode_bf16(x)}; }"},
     {"__device__ inline u32 pair_f16(",

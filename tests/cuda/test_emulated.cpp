@@ -166,6 +166,27 @@ TEST_F(Emulated, Concatenations) {
   products.check(0);
 }
 
+// Of lengths that parts of a warp, a warp and a block share, with and without a remainder.
+TEST_F(Emulated, Rows) {
+  Products products;
+  for (const int64_t length : {8, 24, 96, 100, 192, 384, 1032}) {
+    Builder b;
+    const Dim m = symbol(b, 37);
+    const NodeId x = b.input("x", {DType::f32, {m, 8}});
+    const NodeId rows = b.matmul(x, b.constant(integers({8, length}, 9)));
+    const NodeId total = b.reduce(ReduceKind::sum, rows, {1});
+    const NodeId centred = b.sub(rows, b.broadcast(total, {m, length}));
+    b.output("total", total);
+    b.output("least", b.reduce(ReduceKind::min, centred, {1}));
+    b.output("centred", centred);
+    products.add(fmt::format("of {}", length), b.finish(), {1, 37},
+                 {Precision::fp32, Precision::fp16}, [](int64_t size) {
+                   return std::vector<Shape>{{size, 8}};
+                 });
+  }
+  products.check(0);
+}
+
 TEST_F(Emulated, Convolutions) {
   Products products;
   struct Convolution {

@@ -137,6 +137,23 @@ __device__ inline f16 to_f16(float x) {
 __device__ inline float within_f16(float x) {
   return x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x;
 }
+// Both, as one word with `low` in its lower half.
+__device__ inline u32 pair_within_f16(float low, float high) {
+  u32 r;
+  asm("{\n"
+      ".reg .b32 x;\n"
+      "cvt.rn.f16x2.f32 x, %2, %1;\n"
+      "min.NaN.f16x2 x, x, %3;\n"
+      "max.NaN.f16x2 %0, x, %4;\n}"
+      : "=r"(r)
+      : "f"(low), "f"(high), "r"(0x7bff7bff), "r"(0xfbfffbff));
+  return r;
+}
+template <int kCount>
+__device__ inline void to_f16_within(const float* x, f16* aligned) {
+  UNROLL for (int i = 0; i < kCount; i += 2) * (u32*)(aligned + i) =
+      pair_within_f16(x[i], x[i + 1]);
+}
 __device__ inline float to_float(bf16 x) { return as_float((u32)x.bits << 16); }
 __device__ inline bf16 to_bf16(float x) {
   bf16 r;
@@ -380,9 +397,20 @@ __device__ inline float fast_tanh(float x) {
   return copysignf(__fdividef(e - 1.0f, e + 1.0f), x);
 }
 __device__ inline float fast_div(float a, float b) { return __fdividef(a, b); }
+// x, or the nearer of -limit and limit; NaN stays.
+__device__ inline float within(float x, float limit) {
+  float r;
+  asm("{\n"
+      ".reg .f32 y;\n"
+      "min.NaN.f32 y, %1, %2;\n"
+      "max.NaN.f32 %0, y, %3;\n}"
+      : "=f"(r)
+      : "f"(x), "f"(limit), "f"(-limit));
+  return r;
+}
 // An odd polynomial fitted to erf on [-3, 3], to 2.5e-5 everywhere.
 __device__ inline float fast_erf(float x) {
-  const float clamped = fmaxf(fminf(x, 3.0f), -3.0f), y = clamped * clamped;
+  const float clamped = within(x, 3.0f), y = clamped * clamped;
   float r = 4.07421616e-08f;
   r = fmaf(r, y, -1.94482482e-06f);
   r = fmaf(r, y, 4.10605535e-05f);
@@ -392,7 +420,7 @@ __device__ inline float fast_erf(float x) {
   r = fmaf(r, y, 0.111079343f);
   r = fmaf(r, y, -0.375314891f);
   r = fmaf(r, y, 1.12826848f);
-  return x != x ? x : r * clamped;
+  return r * clamped;
 }
 ONRUSH_FLOATS(op_neg, -x, -x)
 ONRUSH_FLOATS(op_abs, fabsf(x), fabs(x))
@@ -643,7 +671,7 @@ __device__ inline Candidate<T> shuffle(Candidate<T> x, int mask) {
   return {shuffle(x.value, mask), shuffle(x.index, mask)};
 }
 
-// Rows: kThreads neighbouring threads (a warp, or the block) share one.
+// Rows: kThreads neighbouring threads (a part of a warp, a warp, or the block) share one.
 template <int kThreads>
 __device__ inline int lane_of() {
   return (int)threadIdx.x % kThreads;
@@ -656,10 +684,18 @@ template <int kThreads>
 __device__ inline index row_step() {
   return (index)gridDim.x * (index)(blockDim.x / kThreads);
 }
-// The combination of the values of a row's threads, given to each of them.
+// Rows rounded up so that the threads of a warp leave the loop together.
+template <int kThreads>
+__device__ inline index row_limit(index rows) {
+  constexpr int kRows = 32 / kThreads;
+  return (rows + kRows - 1) / kRows * kRows;
+}
+// The combination of the values of a row's threads, given to each of them. All threads of a warp
+// call it.
 template <class Combine, int kThreads, class T>
 __device__ T row_reduce(T x) {
-  UNROLL for (int mask = 16; mask; mask /= 2) x = Combine::apply(x, shuffle(x, mask));
+  UNROLL for (int mask = kThreads < 32 ? kThreads / 2 : 16; mask; mask /= 2) x =
+      Combine::apply(x, shuffle(x, mask));
   if constexpr (kThreads > 32) {
     __shared__ T partial[kThreads / 32];
     __syncthreads();
