@@ -95,10 +95,8 @@ constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
 inline u32 pair_within_f16(float low, float high) {
   return encode_f16(within_f16(low)) | (u32)encode_f16(within_f16(high)) << 16;
 })"},
-    {"__device__ inline float within(",
-     R"(inline float within(float x, float limit) {
-  return x != x ? x : fmaxf(fminf(x, limit), -limit);
-})"},
+    {"__device__ inline float fast_tanh(float x) {",
+     "inline float fast_tanh(float x) { return tanhf(x); }"},
     {"__device__ inline bf16 to_bf16(float x) {",
      "inline bf16 to_bf16(float x) { return {encode_bf16(x)}; }"},
     {"__device__ inline u32 pair_f16(",

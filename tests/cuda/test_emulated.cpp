@@ -187,6 +187,48 @@ TEST_F(Emulated, Rows) {
   products.check(0);
 }
 
+// Of results that are kept in 16 bits: their functions differ by no more than such numbers do.
+TEST_F(Emulated, FastFunctions) {
+  Products products;
+  constexpr int64_t kWidth = 24;
+  Tensor identity(DType::f32, {kWidth, kWidth});
+  for (int64_t i = 0; i < kWidth * kWidth; ++i)
+    identity.as<float>()[static_cast<size_t>(i)] = i % (kWidth + 1) == 0 ? 1.0F : 0.0F;
+  for (const Op op : {Op::erf, Op::tanh, Op::sigmoid, Op::exp}) {
+    Builder b;
+    const Dim m = symbol(b, 37);
+    const NodeId x = b.input("x", {DType::f32, {m, 8}});
+    const NodeId h = b.matmul(x, b.constant(integers({8, kWidth}, 9)));
+    const NodeId y = b.unary(op, b.mul(h, b.scalar(DType::f32, op == Op::exp ? 0.02 : 0.15)));
+    b.output("y", b.matmul(y, b.constant(identity)));
+    products.add(fmt::format("{}", name(op)), b.finish(), {37}, {Precision::fp16},
+                 [](int64_t size) {
+                   return std::vector<Shape>{{size, 8}};
+                 });
+  }
+  products.check(0x1p-10);
+}
+
+TEST_F(Emulated, Columns) {
+  Products products;
+  for (const int64_t width : {1, 6, 24}) {
+    Builder b;
+    const Dim m = symbol(b, 300);
+    const NodeId x = b.input("x", {DType::f32, {m, 8}});
+    const NodeId rows = b.matmul(x, b.constant(integers({8, width}, 9)));
+    const NodeId total = b.reduce(ReduceKind::sum, rows, {0});
+    const NodeId centred = b.sub(rows, b.broadcast(total, {m, width}));
+    b.output("total", total);
+    b.output("largest", b.reduce(ReduceKind::max, centred, {0}));
+    b.output("centred", centred);
+    products.add(fmt::format("of {}", width), b.finish(), {1, 131, 300},
+                 {Precision::fp32, Precision::fp16}, [](int64_t size) {
+                   return std::vector<Shape>{{size, 8}};
+                 });
+  }
+  products.check(0);
+}
+
 TEST_F(Emulated, Convolutions) {
   Products products;
   struct Convolution {
