@@ -128,10 +128,10 @@ std::string math_type(const CudaContraction& c, bool group) {
   return fmt::format("ScalarMath<{}>", cuda_compute_type(c.sum));
 }
 
-// What a persistent tile takes longer for its results than other tiles do, in microseconds as
-// measured on an H200: nothing else is computed meanwhile.
+// What a block takes for 128 x 128 results besides storing them, in microseconds as measured on an
+// H200.
 double time_after(const CudaContraction& c) {
-  constexpr double kMatrix = 5, kFunction = 1.5;
+  constexpr double kMatrix = 2, kFunction = 1.6;
   uint64_t rows = 0, columns = 0;
   for (const int axis : axes_of(c.epilogue, CudaContraction::m)) rows |= uint64_t{1} << axis;
   for (const int axis : axes_of(c.epilogue, CudaContraction::n)) columns |= uint64_t{1} << axis;
@@ -158,30 +158,39 @@ bool fits_persistent(const CudaContraction& c, const PrintedEpilogue& epilogue,
   if (c.math != ContractionMath::f16 && c.math != ContractionMath::bf16) return false;
   if (epilogue.along_m || 8 % epilogue.width) return false;
   Writer w(sizes);
-  return tensor_map_of(w, left_of(c)) && tensor_map_of(w, right_of(c));
+  return tensor_map_of(w, left_of(c), 0) && tensor_map_of(w, right_of(c), 0);
 }
 
 // REQUIRES fits_persistent().
-CudaKernel print_persistent(const CudaContraction& c, const SizeTable& sizes) {
+CudaKernel print_persistent(const CudaContraction& c, const SizeTable& sizes,
+                            const ContractionTile& tile) {
   Writer w(sizes);
-  for (const CudaOperand& operand : {left_of(c), right_of(c)}) {
-    std::optional<CudaTensorMap> map = tensor_map_of(w, operand);
+  const auto map_of = [&](const CudaOperand& operand, int box_rows) {
+    std::optional<CudaTensorMap> map = tensor_map_of(w, operand, box_rows);
     internal_check(map.has_value(), "the operand has a tensor map");
     map->buffer += w.add_buffers(operand.part->loops.buffers);
-    w.add_map(*map);
-  }
-  const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum);
-  const ContractionTile tile = persistent_tile();
+    return *map;
+  };
+  const CudaTensorMap left = map_of(left_of(c), tile.m / 2);
+  CudaTensorMap right = map_of(right_of(c), tile.n / 2);
+  const PrintedEpilogue epilogue = print_epilogue(w, c.epilogue, c.sum, true);
+  // Lanes have whole pieces of results, or change them for such.
+  right.by_lanes = epilogue.width > 2 && right.box_rows % 32 == 0 &&
+                   axes_of(c.rhs, CudaContraction::batch).empty() &&
+                   w.divides(right.rows.factors[0], 32);
+  w.add_map(left);
+  w.add_map(right);
   const auto extent = [&](int kind, int width) {
     Extent result = extent_of(c.epilogue, kind);
     result.width = width;
     return w.size(result);
   };
-  w.line(fmt::format("contract_persistent<{}, {}>(t0, t1, {}, {}, {}, {}, {}, {}, {});",
-                     math_type(c, true), tile.stages, epilogue.make,
-                     extent(CudaContraction::batch, 1), extent(CudaContraction::m, tile.m),
-                     extent(CudaContraction::n, tile.n), extent(CudaContraction::m, 1),
-                     extent(CudaContraction::n, 1), w.size(extent_of(c.lhs, CudaContraction::k))));
+  w.line(fmt::format("contract_persistent<{}, {}, {}, {}, {}>(t0, t1, {}, {}, {}, {}, {}, {}, {});",
+                     math_type(c, true), tile.n, tile.stages, c.packed, right.by_lanes,
+                     epilogue.make, extent(CudaContraction::batch, 1),
+                     extent(CudaContraction::m, tile.m), extent(CudaContraction::n, tile.n),
+                     extent(CudaContraction::m, 1), extent(CudaContraction::n, 1),
+                     w.size(extent_of(c.lhs, CudaContraction::k))));
   CudaKernel kernel = w.finish(tile.threads());
   kernel.tile = tile;
   return kernel;
@@ -208,7 +217,7 @@ CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const C
                            target);
   CudaKernel kernel;
   if (tile.persistent) {
-    kernel = print_persistent(c, sizes);
+    kernel = print_persistent(c, sizes, tile);
   } else {
     Extent tiles_m = m, tiles_n = n;
     tiles_m.width = tile.m, tiles_n.width = tile.n;

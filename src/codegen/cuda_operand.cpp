@@ -343,7 +343,100 @@ std::string print_score(Writer& w, const CudaContraction::Part& part) {
   return fmt::format("Score{{{}s, error}}", members);
 }
 
-PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum) {
+namespace {
+
+// The loads of an epilogue that are made ahead of its results: vectors do not depend on m.
+struct Fetched {
+  std::vector<ValueId> vectors, matrices;
+
+  Fetched(Body& body, const std::vector<int>& m) {
+    for (ValueId id = 0; id < body.count(); ++id) {
+      if (!body.fetches(id)) continue;
+      const bool along_m =
+          std::ranges::any_of(m, [&](int axis) { return (body.value(id).axes >> axis & 1) != 0; });
+      (along_m ? matrices : vectors).push_back(id);
+    }
+  }
+};
+
+class FetchPrinter {
+ public:
+  FetchPrinter(Writer& w, Body& body, const CudaContraction::Part& part, int width)
+      : w_(w),
+        body_(body),
+        part_(part),
+        batch_(axes_of(part, CudaContraction::batch)),
+        m_(axes_of(part, CudaContraction::m)),
+        n_(axes_of(part, CudaContraction::n)),
+        width_(width),
+        fetched_(body, m_) {}
+
+  void print_functions() {
+    print_fetch("Vector", "vector", "index batch, index n", fetched_.vectors, {});
+    print_fetch("Matrix", "matrix", "index batch, index m, index n", fetched_.matrices, m_);
+    print_prefetch();
+  }
+  void define_all() {
+    for (ValueId id = 0; id < body_.count(); ++id) {
+      const auto is_in = [&](const std::vector<ValueId>& ids) {
+        return std::ranges::find(ids, id) != ids.end();
+      };
+      if (is_in(fetched_.vectors)) body_.define_fetched(id, "vector." + body_.name_of(id));
+      else if (is_in(fetched_.matrices)) body_.define_fetched(id, "matrix." + body_.name_of(id));
+      else body_.define(id);
+    }
+  }
+
+ private:
+  DType dtype_of(ValueId id) const { return buffer_of(id).dtype; }
+  const LoopBuffer& buffer_of(ValueId id) const {
+    const auto& load = std::get<LoadValue>(body_.value(id).data);
+    return part_.loops.buffers[static_cast<size_t>(load.buffer)];
+  }
+
+  void print_fetch(std::string_view type, const std::string& name, std::string_view position,
+                   const std::vector<ValueId>& ids, const std::vector<int>& m) {
+    std::string members;
+    for (ValueId id : ids)
+      members += fmt::format(" __align__(16) {} {}[{}];", cuda_storage_type(dtype_of(id)),
+                             body_.name_of(id), width_);
+    w_.line(fmt::format("struct {} {{{} }};", type, members));
+    w_.open(fmt::format("__device__ void fetch({}, {}& {}) const", position, type, name));
+    w_.split("batch", batch_, part_.loops.axes);
+    if (!m.empty()) w_.split("m", m, part_.loops.axes);
+    w_.split("n", n_, part_.loops.axes);
+    for (ValueId id : ids) body_.fetch(id, name + "." + body_.name_of(id));
+    w_.close();
+  }
+
+  // Of `columns` neighbours of a row, where they are neighbours in memory.
+  void print_prefetch() {
+    w_.open("__device__ void prefetch(index batch, index m, index n, index columns) const");
+    w_.split("batch", batch_, part_.loops.axes);
+    w_.split("m", m_, part_.loops.axes);
+    w_.split("n", n_, part_.loops.axes);
+    for (ValueId id : fetched_.matrices) {
+      const auto& load = std::get<LoadValue>(body_.value(id).data);
+
+      if (n_.size() == 1)
+        w_.line(fmt::format("prefetch_row({} + ({}), columns);", body_.buffer(load.buffer),
+                            w_.affine(load.address)));
+    }
+    w_.close();
+  }
+
+  Writer& w_;
+  Body& body_;
+  const CudaContraction::Part& part_;
+  std::vector<int> batch_, m_, n_;
+  int width_;
+  Fetched fetched_;
+};
+
+}  // namespace
+
+PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum,
+                               bool fetches) {
   const std::vector<int> batch = axes_of(part, CudaContraction::batch),
                          m = axes_of(part, CudaContraction::m),
                          n = axes_of(part, CudaContraction::n);
@@ -355,21 +448,31 @@ PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DTy
   w.open("struct Epilogue");
   const std::string members = print_members(w, body);
   w.line(fmt::format("enum {{ kWidth = {}, kAlongM = {:d} }};", lanes.count(), along_m));
+  std::optional<FetchPrinter> fetch;
+  if (fetches) fetch.emplace(w, body, part, lanes.count()).print_functions();
   w.open(
       fmt::format("__device__ void operator()(index batch, index m, index n, const {} "
-                  "(&accumulator)[{}]) const",
-                  cuda_compute_type(sum), lanes.count()));
+                  "(&accumulator)[{}]{}) const",
+                  cuda_compute_type(sum), lanes.count(),
+                  fetches ? ", const Vector& vector, const Matrix& matrix, bool inside" : ""));
   w.split("batch", batch, part.loops.axes);
   w.split("m", m, part.loops.axes);
   w.split("n", n, part.loops.axes);
-  body.define_all();
-  body.store_all();
+  if (fetch) {
+    fetch->define_all();
+    w.open("if (inside)");
+    body.store_all();
+    w.close();
+  } else {
+    body.define_all();
+    body.store_all();
+  }
   w.close();
   w.close("};");
   return {fmt::format("Epilogue{{{}s, error}}", members), lanes.count(), along_m};
 }
 
-std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand) {
+std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand, int box_rows) {
   const Loops& loops = operand.part->loops;
   const std::vector<int> batch = axes_of(*operand.part, CudaContraction::batch),
                          rows = axes_of(*operand.part, operand.rows),
@@ -383,6 +486,7 @@ std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand
   const int piece = static_cast<int>(16 / byte_size(operand.factor, 1));
   CudaTensorMap map;
   map.buffer = load->buffer;
+  map.box_rows = box_rows;
   map.columns = loops.axes[static_cast<size_t>(k[0])].extent;
   map.rows = loops.axes[static_cast<size_t>(rows[0])].extent;
   map.row_stride = stride_of(load->address, rows[0]);

@@ -55,11 +55,13 @@ struct PrintedEpilogue {
   int width;         // results that it takes at once
   bool along_m;      // results lie along m, not n
 };
-// Declares struct Epilogue, which stores the results.
-PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum);
+// Declares struct Epilogue, which stores the results. fetches: what it reads of vectors along n and
+// of matrices is read by functions of its own, ahead of the results, and can be prefetched.
+PrintedEpilogue print_epilogue(Writer& w, const CudaContraction::Part& part, DType sum,
+                               bool fetches = false);
 
 // An operand that is stored as plain rows of neighbours along k, aligned as tensor maps need it:
-// its map, with boxes of 128 rows. The buffer is as in the part.
-std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand);
+// its map, with boxes of so many rows. The buffer is as in the part.
+std::optional<CudaTensorMap> tensor_map_of(Writer& w, const CudaOperand& operand, int box_rows);
 
 }  // namespace onrush

@@ -73,6 +73,11 @@ struct CudaTensorMap {
   int buffer = 0;  // of the kernel
   Extent columns, rows, batches = Dim(1);
   Extent row_stride, batch_stride = Dim(0);  // in elements
+  int box_rows = 0;                          // of 128 bytes each
+  // Of each 32 rows, row 8 q + 2 j + e is at place 8 j + 2 q + e of the box, for q and j up to 4, e
+  // up to 2: a lane of `wgmma` then has results of neighbouring rows. REQUIRES a multiple of 32
+  // rows, of the matrix and of a box, and one batch.
+  bool by_lanes = false;
 };
 
 // A tile, and how many blocks of a cluster share one.
@@ -129,14 +134,14 @@ struct CudaKernel {
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
   Grouping grouping = Grouping::none;  // tile
-  double after_us = 0;  // tile: what a persistent one takes longer for its results than others
-  std::vector<CudaTensorMap> maps;  // arguments after all others
-  int factor_bytes = 0;             // tile: of an element in shared memory
-  int sum_bytes = 0;                // tile: of a partial sum
-  int64_t shared_bytes = 0;         // attention, window
-  PrimitivePart part = {};          // primitive: its rows are `work`, their length `reduced`
-  Extent limit;                     // primitive: of a sorted row, how much is kept
-  Extent inner;                     // primitive: rows that lie side by side
+  double after_us = 0;                 // tile: what 128 x 128 results take besides being stored
+  std::vector<CudaTensorMap> maps;     // arguments after all others
+  int factor_bytes = 0;                // tile: of an element in shared memory
+  int sum_bytes = 0;                   // tile: of a partial sum
+  int64_t shared_bytes = 0;            // attention, window
+  PrimitivePart part = {};             // primitive: its rows are `work`, their length `reduced`
+  Extent limit;                        // primitive: of a sorted row, how much is kept
+  Extent inner;                        // primitive: rows that lie side by side
 };
 
 // What of a device the kernels depend on.

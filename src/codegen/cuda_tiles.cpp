@@ -37,8 +37,11 @@ constexpr TimedTile kTensorTiles[] = {
     {{64, 64, 4, 2, 1, 8, 4, true}, 1.77, 0.30, 0.75, 0.21, 0.81, 0.28},
     {{64, 64, 4, 1, 2, 8, 4, true}, 2.04, 0.29, 0.91, 0.20, 1.34, 0.34},
     {{64, 32, 4, 1, 2, 8, 6, true}, 1.60, 0.26, 0.59, 0.17, 0.99, 0.23},
-    // `round` and `step` for each tile that a pair of blocks takes.
-    {{256, 256, 8, 1, 1, 8, 4, true, true}, 1.3, 0.64, 3.75, 0, 0, 0},
+    // `step` for each tile that a pair of blocks takes.
+    {{256, 192, 8, 1, 1, 8, 5, true, true}, 1.5, 0.537, 0, 0, 0, 0},
+    {{256, 128, 8, 1, 1, 8, 6, true, true}, 1.5, 0.365, 0, 0, 0, 0},
+    {{256, 96, 8, 1, 1, 8, 6, true, true}, 1.5, 0.34, 0, 0, 0, 0},
+    {{256, 64, 8, 1, 1, 8, 8, true, true}, 1.5, 0.31, 0, 0, 0, 0},
 };
 constexpr TimedTile kScalarTiles[] = {
     {{64, 64, 8, 1, 1, 4, 3, false}, 3, 0.4, 1, 0.4, 1, 0.2},
@@ -73,16 +76,22 @@ std::vector<Plan> plans_of_tile(const TimedTile& timed, const ContractionSize& s
   const int64_t tiles = tiles_of(timed.tile, size), steps = steps_of(timed.tile, size);
   if (timed.tile.persistent) {
     const int pairs = std::max(1, target.multiprocessors / 2);
-    const double a_tile = timed.round + size.after_us + timed.step * static_cast<double>(steps);
-    return {{&timed, 2, timed.start + static_cast<double>(divide_up(tiles, pairs)) * a_tile}};
+    // Of the two groups one stores while the other multiplies.
+    constexpr double kStore = 1.4;
+    const double multiply = timed.step * static_cast<double>(steps),
+                 after = (kStore + size.after_us) * timed.tile.n / 128,
+                 a_tile = std::max(multiply, (multiply + after) / 2);
+    return {
+        {&timed, 2, timed.start + static_cast<double>(divide_up(tiles, pairs)) * a_tile + after}};
   }
+  const double after = size.after_us * timed.tile.m * timed.tile.n / (128 * 128);
   for (int cluster = 1; cluster <= (target.clusters ? 8 : 1); cluster *= 2) {
     if (cluster > 1 && (tiles * cluster > 2 * target.multiprocessors || steps < 2 * cluster)) break;
     const auto own = static_cast<double>(divide_up(steps, cluster));
     const auto rounds = static_cast<double>(divide_up(tiles * cluster, target.multiprocessors) - 1);
     const double shared = cluster > 1 ? timed.cluster + timed.member * cluster : 0;
-    const double time =
-        timed.start + timed.step * own + rounds * (timed.round + timed.round_step * own) + shared;
+    const double time = timed.start + timed.step * own +
+                        rounds * (timed.round + timed.round_step * own + after / cluster) + shared;
     plans.push_back({&timed, cluster, time});
   }
   return plans;
@@ -94,8 +103,9 @@ Plan plan_tile(const TimedTile& timed, const ContractionSize& size, const CudaTa
                            [](const Plan& a, const Plan& b) { return a.time < b.time; });
 }
 
-bool can_multiply(const TimedTile& timed, const ContractionSize& size) {
-  if (timed.tile.persistent) return size.grouping == Grouping::persistent;
+bool can_multiply(const TimedTile& timed, const ContractionSize& size, const CudaTarget& target) {
+  if (timed.tile.persistent)
+    return target.warpgroups && size.grouping == Grouping::persistent && size.k > 0;
   return !timed.tile.group ||
          (size.grouping != Grouping::none && size.math != ContractionMath::tf32);
 }
@@ -103,7 +113,7 @@ bool can_multiply(const TimedTile& timed, const ContractionSize& size) {
 Plan plan_tiles(const ContractionSize& size, const CudaTarget& target) {
   Plan best;
   for (const TimedTile& timed : timed_tiles(size.math)) {
-    if (!can_multiply(timed, size)) continue;
+    if (!can_multiply(timed, size, target)) continue;
     const Plan plan = plan_tile(timed, size, target);
     if (plan.time < best.time) best = plan;
   }
@@ -127,12 +137,6 @@ ContractionTile choose_tile(const ContractionSize& size, const CudaTarget& targe
   return plan_tiles(size, target).timed->tile;
 }
 
-ContractionTile persistent_tile() {
-  const auto found = std::ranges::find_if(
-      kTensorTiles, [](const TimedTile& timed) { return timed.tile.persistent; });
-  return found->tile;
-}
-
 std::vector<ContractionTile> tiles_for(ContractionMath math) {
   std::vector<ContractionTile> tiles;
   for (const TimedTile& timed : timed_tiles(math)) tiles.push_back(timed.tile);
@@ -145,7 +149,7 @@ std::vector<TileChoice> best_choices(const CudaKernel& kernel, const SizeTable& 
   const ContractionSize size = size_of(kernel, sizes);
   std::vector<Plan> plans;
   for (const TimedTile& timed : timed_tiles(size.math))
-    if (can_multiply(timed, size))
+    if (can_multiply(timed, size, target))
       for (const Plan& plan : plans_of_tile(timed, size, target)) plans.push_back(plan);
   std::stable_sort(plans.begin(), plans.end(),
                    [](const Plan& a, const Plan& b) { return a.time < b.time; });
@@ -188,10 +192,10 @@ CudaLaunch launch_tiles(const CudaKernel& kernel, const SizeTable& sizes,
   const ContractionSize size = size_of(kernel, sizes);
   if (tile.persistent) {
     const int64_t pairs = std::min<int64_t>(tiles_of(tile, size), target.multiprocessors / 2);
-    // A block has the left operand's rows and half of the right one's.
-    const int64_t stage = int64_t{tile.m + tile.n / 2} * tile.chunks * 16, barriers = 2 * 8;
+    // A block has half of the left operand's rows.
+    const int64_t stage = int64_t{tile.m / 2 + tile.n} * tile.chunks * 16, barriers = 2 * 8;
     const int64_t rows = int64_t{tile.warps_m} * 8 * 33 * kernel.sum_bytes;  // of a warp each
-    return {2 * pairs, tile.threads(), 1, 2, tile.stages * (stage + barriers) + rows};
+    return {2 * pairs, tile.threads(), 1, 2, tile.stages * (stage + barriers) + barriers + rows};
   }
   const int cluster = choice_of(kernel, sizes, target).cluster;
   // Stages that are never filled take no memory.

@@ -16,11 +16,8 @@ struct ContractionSize {
   double after_us = 0;  // see CudaKernel
 };
 
-// The one that device/persistent.cuh knows: of two blocks, which share the rows of the left operand
-// and have half of the columns each.
-ContractionTile persistent_tile();
-
-// All tiles that the products can be cut into.
+// All tiles that the products can be cut into. A persistent one is of two blocks, which share the
+// columns and have half of the rows each.
 std::vector<ContractionTile> tiles_for(ContractionMath math);
 
 ContractionTile choose_tile(const ContractionSize& size, const CudaTarget& target);

@@ -376,6 +376,25 @@ void Body::define_load(ValueId id, const LoadValue& v) {
                                          w_.holds(v.bounds), value, literal(dtype, v.fill)));
 }
 
+bool Body::fetches(ValueId id) {
+  const auto* load = std::get_if<LoadValue>(&value(id).data);
+  if (!load || !varies(id) || lanes_.chunks > 1 || !load->bounds.empty() || !load->dynamic.empty())
+    return false;
+  const DType dtype = loops_.buffers[static_cast<size_t>(load->buffer)].dtype;
+  return !is_sub_byte(dtype) && adjacent(load->address, load->dynamic);
+}
+
+void Body::fetch(ValueId id, const std::string& to) {
+  const auto& load = std::get<LoadValue>(value(id).data);
+  w_.line(fmt::format("fetch_vector<{}>({}, {}, {});", lanes_.width, buffer(load.buffer),
+                      w_.affine(load.address), to));
+}
+
+void Body::define_fetched(ValueId id, const std::string& from) {
+  w_.line(fmt::format("{} {}[{}];", type_of(id), name_of(id), lanes_.count()));
+  each_lane(fmt::format("{}[j] = load({}, j);", name_of(id), from));
+}
+
 std::string Body::expression(ValueId id) const {
   const LoopValue& v = value(id);
   const int along = varies(id) ? lanes_.axis : -1;

@@ -122,6 +122,11 @@ class Body {
   void define_all() {
     for (ValueId id = 0; id < count(); ++id) define(id);
   }
+  // A load of neighbours in memory as they lie there, to an array `to` of the storage type, and its
+  // value from that array. fetches: whether the load is of that form.
+  bool fetches(ValueId id);
+  void fetch(ValueId id, const std::string& to);
+  void define_fetched(ValueId id, const std::string& from);
   void store(const Store& store);
   void store_all() {
     for (const Store& s : loops_.stores) store(s);

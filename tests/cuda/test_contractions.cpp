@@ -22,15 +22,18 @@ Tensor normal(const Shape& shape, unsigned seed) {
   return Tensor::of<float>(DType::f32, shape, values);
 }
 
-std::vector<float> run(const std::string& device, Precision precision, const onnx::Node& op,
-                       const Tensor& a, const Tensor& b) {
-  onnx::Graph graph = onnx::graph({}, {op}, {"y"});
+// The nodes read "a" and the weights, and compute "y".
+std::vector<float> run(const std::string& device, Precision precision,
+                       const std::vector<onnx::Node>& nodes, const Tensor& a,
+                       const std::vector<std::pair<std::string, Tensor>>& weights) {
+  onnx::Graph graph = onnx::graph({}, nodes, {"y"});
   onnx::ValueInfo input = onnx::value_info("a");
   input.type.shape = std::vector<onnx::Dimension>();
   for (size_t i = 0; i < a.shape().size(); ++i)
     input.type.shape->push_back({std::nullopt, fmt::format("n{}", i)});
   graph.inputs = {std::move(input)};
-  graph.initializers.push_back({.name = "b", .tensor = b});
+  for (const auto& [name, tensor] : weights)
+    graph.initializers.push_back({.name = name, .tensor = tensor});
   const std::string bytes = onnx::encode(onnx::model(graph));
   SessionOptions options;
   options.device = device;
@@ -42,17 +45,56 @@ std::vector<float> run(const std::string& device, Precision precision, const onn
 
 class Contractions : public GpuTest, public testing::WithParamInterface<Precision> {
  protected:
+  static double rounding_error() {
+    return GetParam() == Precision::fp32   ? 0x1p-22
+           : GetParam() == Precision::bf16 ? 0x1p-8
+                                           : 0x1p-11;
+  }
+
+  // A product of results of another, which lie in memory as the precision has it, and what follows
+  // it, on numbers around 1. `rows` of a: its extents but the last.
+  void compare_following(const Shape& rows, int64_t k, int64_t n,
+                         std::vector<onnx::Node> after) const {
+    constexpr int64_t kFirst = 40;
+    Shape shape = rows;
+    shape.push_back(kFirst);
+    const auto scaled = [](Tensor tensor, int64_t terms) {
+      for (float& value : tensor.as<float>()) value /= std::sqrt(static_cast<float>(terms));
+      return tensor;
+    };
+    const std::vector<std::pair<std::string, Tensor>> weights = {
+        {"w", scaled(normal({kFirst, k}, 2), kFirst)},
+        {"b", scaled(normal({k, n}, 3), k)},
+        {"v", scaled(normal({kFirst, n}, 4), kFirst)},
+        {"c", scaled(normal({n, 24}, 6), n)},
+        {"bias", normal({n}, 5)},
+        {"zero", Tensor::of<float>(DType::f32, {}, std::vector<float>{0})},
+        {"one", Tensor::of<float>(DType::f32, {}, std::vector<float>{1})},
+        {"half", Tensor::of<float>(DType::f32, {}, std::vector<float>{0.5F})},
+        {"root", Tensor::of<float>(DType::f32, {}, std::vector<float>{0.70710678F})}};
+    std::vector<onnx::Node> nodes = {node("MatMul", {"a", "w"}, {"h"}),
+                                     node("MatMul", {"a", "v"}, {"residual"}),
+                                     node("MatMul", {"h", "b"}, {"product"})};
+    nodes.insert(nodes.end(), after.begin(), after.end());
+    const Tensor a = normal(shape, 1);
+    const std::vector<float> expected = run("cpu", Precision::fp32, nodes, a, weights);
+    const std::vector<float> got = run("cuda", GetParam(), nodes, a, weights);
+    ASSERT_EQ(got.size(), expected.size());
+    const double tolerance = 16 * rounding_error();
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], expected[i], tolerance * (1 + std::fabs(expected[i])))
+          << "element " << i << " of " << after.size() << " nodes after " << k << " x " << n;
+  }
+
   // Sums of `terms` products of two numbers around 1: the errors of rounding those as the precision
   // has it add up like steps to either side, and each partial sum is rounded to f32.
   void compare(const onnx::Node& op, const Tensor& a, const Tensor& b, int64_t terms) const {
     SCOPED_TRACE(op.op_type + " of " + testing::PrintToString(a.shape()) + " and " +
                  testing::PrintToString(b.shape()));
-    const std::vector<float> expected = run("cpu", Precision::fp32, op, a, b);
-    const std::vector<float> got = run("cuda", GetParam(), op, a, b);
+    const std::vector<float> expected = run("cpu", Precision::fp32, {op}, a, {{"b", b}});
+    const std::vector<float> got = run("cuda", GetParam(), {op}, a, {{"b", b}});
     ASSERT_EQ(got.size(), expected.size());
-    const double rounding = GetParam() == Precision::fp32   ? 0x1p-22
-                            : GetParam() == Precision::bf16 ? 0x1p-8
-                                                            : 0x1p-11;
+    const double rounding = rounding_error();
     const auto count = static_cast<double>(terms);
     const double tolerance = 8 * rounding * std::sqrt(count) + 0x1p-22 * count;
     for (size_t i = 0; i < got.size(); ++i)
@@ -86,6 +128,37 @@ TEST_P(Contractions, LargeProducts) {
   compare_product({4000, 64}, {64, 1000});
   compare_product({1030, 1001}, {1001, 2003});
   compare_product({520, 3072}, {3072, 768});
+}
+
+TEST_P(Contractions, WhatFollowsLargeProducts) {
+  const onnx::Node bias = node("Add", {"product", "bias"}, {"biased"});
+  const std::vector<onnx::Node> gelu = {
+      bias,
+      node("Mul", {"biased", "root"}, {"scaled"}),
+      node("Erf", {"scaled"}, {"erf"}),
+      node("Add", {"erf", "one"}, {"shifted"}),
+      node("Mul", {"biased", "shifted"}, {"doubled"}),
+      node("Mul", {"doubled", "half"}, {"after"}),
+  };
+  const std::vector<onnx::Node> residual = {bias, node("Add", {"biased", "residual"}, {"sum"}),
+                                            node("Relu", {"sum"}, {"after"})};
+  // What follows lies in memory as the precision has it, or is the output.
+  const auto stored = [](std::vector<onnx::Node> nodes) {
+    nodes.push_back(node("MatMul", {"after", "c"}, {"y"}));
+    return nodes;
+  };
+  const auto last = [](std::vector<onnx::Node> nodes) {
+    nodes.back().outputs = {"y"};
+    return nodes;
+  };
+  compare_following({4096}, 768, 768, stored(residual));
+  compare_following({9000}, 328, 776, stored(gelu));
+  compare_following({20000}, 64, 256, stored(residual));
+  compare_following({30000}, 72, 64, stored(residual));
+  compare_following({12345}, 96, 96, stored(gelu));
+  compare_following({40, 197}, 200, 384, stored(gelu));
+  compare_following({4097}, 768, 776, last(residual));
+  compare_following({5001}, 136, 1003, last(residual));
 }
 
 TEST_P(Contractions, BatchesOfProducts) {

@@ -233,10 +233,11 @@ TEST(Tiles, FollowTheSize) {
   // Blocks that stay pay where there are many tiles for each.
   ContractionSize size{1, 4096, 4096, 4096, 2, ContractionMath::f16, Grouping::persistent};
   EXPECT_TRUE(choose_tile(size, kHopper).persistent);
-  size.after_us = 30;
+  size.m = 128;
   EXPECT_FALSE(choose_tile(size, kHopper).persistent);
-  size.after_us = 0, size.m = 128;
-  EXPECT_FALSE(choose_tile(size, kHopper).persistent);
+  // 16 x 4 tiles are one for each pair; of 16 x 6 some pairs have two.
+  size = {1, 4096, 768, 3072, 2, ContractionMath::f16, Grouping::persistent};
+  EXPECT_EQ(choose_tile(size, kHopper).n, 192);
 }
 
 }  // namespace

@@ -88,8 +88,9 @@ TEST(Tuning, MeasuresFirstWhatTheModelOfTheDeviceChooses) {
 // --- what is kept
 
 TEST(Tuning, TextKeepsEverything) {
-  EXPECT_EQ(tuned_from_text(to_text(tuned_to({persistent_tile(), 2})))->own.tile,
-            persistent_tile());
+  const ContractionTile persistent = tiles_for(ContractionMath::f16).back();
+  EXPECT_TRUE(persistent.persistent);
+  EXPECT_EQ(tuned_from_text(to_text(tuned_to({persistent, 2})))->own.tile, persistent);
   TunedContraction tuned = tuned_to({kTile, 8});
   for (const bool with_library : {false, true}) {
     if (with_library) {

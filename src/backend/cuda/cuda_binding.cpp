@@ -33,8 +33,10 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 // A tensor map at concrete sizes.
 struct BoundMap {
   int buffer;
-  std::array<cuuint64_t, 3> extents;  // columns, rows, batches
-  std::array<cuuint64_t, 2> strides;  // of rows and batches, in bytes
+  cuuint32_t rank;
+  std::array<cuuint64_t, 5> extents;  // columns, rows, batches; or see CudaTensorMap::by_lanes
+  std::array<cuuint64_t, 4> strides;  // of all but the first, in bytes
+  std::array<cuuint32_t, 5> box;
   CUtensorMapDataType dtype;
 };
 
@@ -42,22 +44,34 @@ BoundMap bind_map(const CudaTensorMap& map, const LoopBuffer& buffer, const Size
   const auto at = [&](const Extent& extent) { return static_cast<cuuint64_t>(extent.at(sizes)); };
   const cuuint64_t batches = at(map.batches), bytes = byte_size(buffer.dtype, 1);
   const cuuint64_t row = at(map.row_stride) * bytes;
+  const CUtensorMapDataType dtype = buffer.dtype == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                                                : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+  const auto box_columns = static_cast<cuuint32_t>(128 / bytes),
+             box_rows = static_cast<cuuint32_t>(map.box_rows);
+  if (map.by_lanes)
+    return {map.buffer,
+            5,
+            {at(map.columns), 2, 4, 4, at(map.rows) / 32},
+            {row, 8 * row, 2 * row, 32 * row},
+            {box_columns, 2, 4, 4, box_rows / 32},
+            dtype};
   return {map.buffer,
+          3,
           {at(map.columns), at(map.rows), batches},
           {row, batches > 1 ? at(map.batch_stride) * bytes : row},
-          buffer.dtype == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                      : CU_TENSOR_MAP_DATA_TYPE_FLOAT16};
+          {box_columns, box_rows, 1},
+          dtype};
 }
 
 // As device/persistent.cuh reads it.
 CUtensorMap encode(const BoundMap& map, CUdeviceptr address) {
-  constexpr cuuint32_t kBox[] = {64, 128, 1}, kSteps[] = {1, 1, 1};
+  constexpr cuuint32_t kSteps[] = {1, 1, 1, 1, 1};
   CUtensorMap result;
-  check(driver().cuTensorMapEncodeTiled(&result, map.dtype, 3, reinterpret_cast<void*>(address),
-                                        map.extents.data(), map.strides.data(), kBox, kSteps,
-                                        CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+  check(driver().cuTensorMapEncodeTiled(
+            &result, map.dtype, map.rank, reinterpret_cast<void*>(address), map.extents.data(),
+            map.strides.data(), map.box.data(), kSteps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+            CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
         "cuTensorMapEncodeTiled");
   return result;
 }

@@ -87,34 +87,54 @@ struct ScalarMath {
 #define ONRUSH_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define ONRUSH_16(d, i) ONRUSH_4(d, i), ONRUSH_4(d, i + 4), ONRUSH_4(d, i + 8), ONRUSH_4(d, i + 12)
 // d += a * b, 64 rows of 32 bytes and kN rows of 32 bytes, both by their descriptors.
-#define ONRUSH_GROUP_MATH(name, factor, type)                                                   \
-  struct name {                                                                                 \
-    typedef factor Factor;                                                                      \
-    typedef float Sum;                                                                          \
-    enum { kTensor = 1, kRounds = 0, kGroup = 1 };                                              \
-    static __device__ void multiply(float (&d)[16], u64 a, u64 b) {                             \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                  \
-                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, 1, 1, " \
-                   "1, 0, 0;"                                                                   \
-                   : ONRUSH_16(d, 0)                                                            \
-                   : "l"(a), "l"(b));                                                           \
-    }                                                                                           \
-    static __device__ void multiply(float (&d)[32], u64 a, u64 b) {                             \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                  \
-                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,"   \
-                   "%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, 1, 1, 1, 0, 0;" \
-                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16)                                          \
-                   : "l"(a), "l"(b));                                                           \
-    }                                                                                           \
-    static __device__ void multiply(float (&d)[64], u64 a, u64 b) {                             \
-      asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                 \
-                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,"   \
-                   "%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,"   \
-                   "%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,"   \
-                   "%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, 1, 1, 1, 0, 0;"                 \
-                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16), ONRUSH_16(d, 32), ONRUSH_16(d, 48)      \
-                   : "l"(a), "l"(b));                                                           \
-    }                                                                                           \
+#define ONRUSH_GROUP_MATH(name, factor, type)                                                     \
+  struct name {                                                                                   \
+    typedef factor Factor;                                                                        \
+    typedef float Sum;                                                                            \
+    enum { kTensor = 1, kRounds = 0, kGroup = 1 };                                                \
+    static __device__ void multiply(float (&d)[16], u64 a, u64 b) {                               \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                    \
+                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, 1, 1, "   \
+                   "1, 0, 0;"                                                                     \
+                   : ONRUSH_16(d, 0)                                                              \
+                   : "l"(a), "l"(b));                                                             \
+    }                                                                                             \
+    static __device__ void multiply(float (&d)[32], u64 a, u64 b) {                               \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                    \
+                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,"     \
+                   "%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, 1, 1, 1, 0, 0;"   \
+                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16)                                            \
+                   : "l"(a), "l"(b));                                                             \
+    }                                                                                             \
+    static __device__ void multiply(float (&d)[48], u64 a, u64 b) {                               \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n96k16.f32." type "." type                    \
+                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
+                   "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
+                   "%40,%41,%42,%43,%44,%45,%46,%47}, %48, %49, 1, 1, 1, 0, 0;"                   \
+                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16), ONRUSH_16(d, 32)                          \
+                   : "l"(a), "l"(b));                                                             \
+    }                                                                                             \
+    static __device__ void multiply(float (&d)[64], u64 a, u64 b) {                               \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                   \
+                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
+                   "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
+                   "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
+                   "%59,%60,%61,%62,%63}, %64, %65, 1, 1, 1, 0, 0;"                               \
+                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16), ONRUSH_16(d, 32), ONRUSH_16(d, 48)        \
+                   : "l"(a), "l"(b));                                                             \
+    }                                                                                             \
+    static __device__ void multiply(float (&d)[96], u64 a, u64 b) {                               \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type                   \
+                   " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20," \
+                   "%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39," \
+                   "%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58," \
+                   "%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77," \
+                   "%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"      \
+                   "}, %96, %97, 1, 1, 1, 0, 0;"                                                  \
+                   : ONRUSH_16(d, 0), ONRUSH_16(d, 16), ONRUSH_16(d, 32), ONRUSH_16(d, 48),       \
+                     ONRUSH_16(d, 64), ONRUSH_16(d, 80)                                           \
+                   : "l"(a), "l"(b));                                                             \
+    }                                                                                             \
   };
 ONRUSH_GROUP_MATH(F16GroupMath, f16, "f16")
 ONRUSH_GROUP_MATH(Bf16GroupMath, bf16, "bf16")

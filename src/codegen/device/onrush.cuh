@@ -304,11 +304,11 @@ __device__ inline void store_packed(u8* p, i64 at, u32 value) {
   atomicOr(word, value << shift & mask);
 }
 
-// kCount neighbours at an address that is a multiple of kCount elements, in pieces of 16 bytes.
-template <int kCount, class T, class Compute>
-__device__ inline void load_vector(const T* p, i64 at, Compute* out) {
+// kCount neighbours at an address that is a multiple of kCount elements, in pieces of 16 bytes: as
+// they are, to an aligned array, or in the compute type.
+template <int kCount, class T>
+__device__ inline void fetch_vector(const T* p, i64 at, T* elements) {
   constexpr int kBytes = kCount * (int)sizeof(T);
-  __align__(16) T elements[kCount];
   if constexpr (kBytes >= 16) {
     UNROLL for (int i = 0; i < kBytes / 16; ++i)((uint4*)elements)[i] = ((const uint4*)(p + at))[i];
   } else if constexpr (kBytes == 8) {
@@ -318,6 +318,11 @@ __device__ inline void load_vector(const T* p, i64 at, Compute* out) {
   } else {
     UNROLL for (int i = 0; i < kCount; ++i) elements[i] = p[at + i];
   }
+}
+template <int kCount, class T, class Compute>
+__device__ inline void load_vector(const T* p, i64 at, Compute* out) {
+  __align__(16) T elements[kCount];
+  fetch_vector<kCount>(p, at, elements);
   UNROLL for (int i = 0; i < kCount; ++i) out[i] = (Compute)load(elements, i);
 }
 // The same where `valid`, else `fill`. Without a branch, so that many loads are under way at once.
