@@ -274,7 +274,7 @@ struct ContractionKernel::Impl {
                   void* const* epilogue_buffers) const;
   bool sums_are_short() const { return k <= 2 * SplitGemm::kStep; }
   void plan_windows();
-  bool windows_inside(const RowsInSource& rows) const;
+  std::pair<int64_t, int64_t> rows_inside(const RowsInSource& line) const;
   void run_windows(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                    void* const* epilogue_buffers) const;
   struct Partition;

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int64_t kMostTaps = 512;  // of a row: what a tile reads stays in L1
 constexpr int64_t kTasksPerThread = 8;
+constexpr int64_t kFewTiles = 4;  // of a line: at the edges there are tiles of their own
 
 }  // namespace
 
@@ -39,15 +40,22 @@ void ContractionKernel::Impl::plan_windows() {
   windows = std::move(w);
 }
 
-bool ContractionKernel::Impl::windows_inside(const RowsInSource& rows) const {
+// The rows of a line whose windows are inside the image: [first, second), or none.
+std::pair<int64_t, int64_t> ContractionKernel::Impl::rows_inside(const RowsInSource& line) const {
+  int64_t begin = 0, end = line.rows;
   for (size_t b = 0; b < windows->bounds.size(); ++b) {
-    const auto [least, most] = windows->bounds[b];
-    const int64_t first = rows.position[b];
-    const int64_t last = first + (rows.rows - 1) * rows.position_step[b];
-    if (std::min(first, last) + least < 0) return false;
-    if (std::max(first, last) + most >= lhs.kernel.pure_load()->bounds[b].extent) return false;
+    const int64_t step = line.position_step[b];
+    const int64_t least = line.position[b] + windows->bounds[b].least;
+    const int64_t left = lhs.kernel.pure_load()->bounds[b].extent - 1 - line.position[b] -
+                         windows->bounds[b].most;  // beyond the first row's window
+    if (step > 0) {
+      if (least < 0) begin = std::max(begin, (-least + step - 1) / step);
+      end = left < 0 ? 0 : std::min(end, left / step + 1);
+    } else if (least + step * (line.rows - 1) < 0 || left < 0) {
+      return {0, 0};
+    }
   }
-  return true;
+  return begin < end ? std::pair(begin, end) : std::pair<int64_t, int64_t>(0, 0);
 }
 
 // Tasks are lines of results along the innermost axis of m.
@@ -55,7 +63,7 @@ void ContractionKernel::Impl::run_windows(ThreadPool& pool, void* const* lhs_buf
                                           const char* packed, void* const* epilogue_buffers) const {
   if (batch * m * n == 0) return;
   const int64_t line = lhs.inner_extent(kM), lines = batch * m / line;
-  const int64_t tiles = (line + gemm.rows - 1) / gemm.rows;
+  const bool cuts = line <= kFewTiles * gemm.rows;
   const int64_t tasks = std::min(lines, kTasksPerThread * pool.threads());
   pool.run(tasks, [&](int64_t task) {
     alignas(64) float product[kTileElements];
@@ -65,6 +73,7 @@ void ContractionKernel::Impl::run_windows(ThreadPool& pool, void* const* lhs_buf
     for (int64_t l = lines * task / tasks; l < lines * (task + 1) / tasks; ++l) {
       const int64_t batch_index = l * line / m, m_first = l * line % m;
       const RowsInSource all = rows_in_source(batch_index, m_first, line, lhs_buffers);
+      const auto [inside_begin, inside_end] = rows_inside(all);
       for (int64_t panel = 0; panel < panels(); ++panel) {
         std::optional<Registers> r;
         if (simple) r = registers(batch_index, m_first, first_column(panel), epilogue_buffers);
@@ -75,18 +84,17 @@ void ContractionKernel::Impl::run_windows(ThreadPool& pool, void* const* lhs_buf
                    .c_stride = simple ? r->c_stride : gemm.cols,
                    .c_dtype = simple ? simple->output_dtype : DType::f32,
                    .epilogue = simple ? &r->epilogue : nullptr};
-        for (int64_t i = 0; i < tiles; ++i) {
-          const int64_t first = line * i / tiles;
-          RowsInSource rows = all;
-          rows.rows = line * (i + 1) / tiles - first;
-          rows.first = advance(rows.first, DType::f32, first * all.step);
-          for (size_t b = 0; b < windows->bounds.size(); ++b)
-            rows.position[b] += first * all.position_step[b];
-          t.rows = static_cast<int>(rows.rows);
-          if (windows_inside(rows)) {
-            t.a = rows.first, t.a_stride = rows.step, t.a_offsets = windows->offsets.data();
+        for (int64_t first = 0; first < line; first += t.rows) {
+          int64_t end = line;  // of the rows that are divided into tiles evenly
+          if (cuts && first < inside_begin) end = inside_begin;
+          else if (cuts && first < inside_end) end = inside_end;
+          const int64_t tiles = (end - first + gemm.rows - 1) / gemm.rows;
+          t.rows = static_cast<int>((end - first + tiles - 1) / tiles);
+          if (first >= inside_begin && first + t.rows <= inside_end) {
+            t.a = advance(all.first, DType::f32, first * all.step);
+            t.a_stride = all.step, t.a_offsets = windows->offsets.data();
           } else {
-            copy_block(block, stride, batch_index, m_first + first, rows.rows, lhs_buffers);
+            copy_block(block, stride, batch_index, m_first + first, t.rows, lhs_buffers);
             t.a = block, t.a_stride = stride, t.a_offsets = nullptr;
           }
           gemm.run(t);
