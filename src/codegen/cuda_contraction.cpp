@@ -116,7 +116,8 @@ void pack(CudaContraction& c, const Contraction& source) {
 }
 
 constexpr int64_t kDirectColumns = 4, kDirectDepth = 128;
-constexpr int kSlicedThreads = 512;  // of a multiprocessor; direct kernels of fewer share sums
+// Direct kernels of fewer threads of a multiprocessor for each row of the window share sums.
+constexpr int64_t kSlicedThreads = 32, kMostSlicedThreads = 512;
 
 std::string math_type(const CudaContraction& c, bool group) {
   switch (c.math) {
@@ -415,7 +416,11 @@ CudaKernel print_direct(const CudaContraction& c, const SizeTable& sizes,
   }
   // Where these leave multiprocessors idle, more threads share each sum.
   const bool sliced =
-      !ks.empty() && work.at(sizes) < int64_t{target.multiprocessors} * kSlicedThreads;
+      !ks.empty() &&
+      work.at(sizes) <
+          target.multiprocessors *
+              std::min(kMostSlicedThreads,
+                       kSlicedThreads * sizes(loops.axes[static_cast<size_t>(ks[0])].extent));
   const std::string type(cuda_compute_type(c.sum));
   const std::string left = lhs.element(c.lhs.loops.stores[0].value),
                     right = rhs.element(c.rhs.loops.stores[0].value);
