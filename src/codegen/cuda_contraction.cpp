@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "codegen/cuda_depthwise.h"
 #include "codegen/cuda_operand.h"
 #include "codegen/cuda_source.h"
 #include "codegen/cuda_tiles.h"
@@ -535,10 +536,15 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
 
 CudaKernel print_cuda(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
                       const TileChoice* choice) {
-  if (c.direct) return print_direct(c, sizes, target);
-  if (const std::optional<Window> window = find_window(c))
-    return print_window(c, *window, sizes, target);
-  return print_tiles(c, sizes, target, choice);
+  if (!c.direct) {
+    const std::optional<Window> window = find_window(c);
+    return window ? print_window(c, *window, sizes, target) : print_tiles(c, sizes, target, choice);
+  }
+  const std::vector<DepthwiseTiles> tiles = depthwise_tiles(c, sizes, target);
+  CudaKernel kernel =
+      tiles.empty() ? print_direct(c, sizes, target) : print_depthwise(c, sizes, tiles[0]);
+  kernel.printed_for = parts_of(kernel, sizes);
+  return kernel;
 }
 
 }  // namespace onrush

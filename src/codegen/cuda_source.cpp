@@ -348,11 +348,19 @@ CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes) {
   return reduces ? ReductionPrinter(loops, sizes).print() : print_pointwise(loops, sizes);
 }
 
+int64_t parts_of(const CudaKernel& kernel, const SizeTable& sizes) {
+  return std::max<int64_t>(
+      1, kernel.work.at(sizes) * kernel.m.at(sizes) * kernel.n.at(sizes) * kernel.k.at(sizes));
+}
+
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
   if (kernel.schedule == CudaSchedule::row && !kernel.constant_rows &&
       threads_for_row(kernel.reduced.at(sizes)) != kernel.row_threads)
     return false;
   if (kernel.schedule == CudaSchedule::tile && !kernel.cluster && !tile_fits(kernel, sizes, target))
+    return false;
+  const int64_t parts = parts_of(kernel, sizes);
+  if (kernel.printed_for && (parts > 2 * kernel.printed_for || 2 * parts < kernel.printed_for))
     return false;
   return std::all_of(kernel.facts.begin(), kernel.facts.end(), [&](const SizeFact& fact) {
     return (sizes(fact.dim) % fact.width == 0) == fact.divides;
@@ -397,6 +405,9 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
     case CudaSchedule::row:
       return {blocks(work, kernel.threads / kernel.row_threads), kernel.threads, 1, 1, 0};
     case CudaSchedule::column: return launch_columns(kernel, sizes, target);
+    case CudaSchedule::depthwise:
+      return {work * kernel.m.at(sizes) * kernel.n.at(sizes) * kernel.k.at(sizes), kernel.threads,
+              1, 1, kernel.shared_bytes};
     case CudaSchedule::attention:
       return {blocks(kernel.m.at(sizes), kernel.tile.m) * work, kernel.threads, 1, 1,
               kernel.shared_bytes};
@@ -419,11 +430,12 @@ std::string cuda_program(std::span<const std::string> texts, bool wide_index) {
       return text.find(function) != std::string::npos;
     });
   };
-  if (uses("contract<") || uses("contract_persistent<") || uses("attend<") ||
-      uses("convolve_window<"))
+  if (uses("contract<") || uses("contract_persistent<") || uses("convolve_window<") ||
+      uses("convolve_planes<") || uses("attend<"))
     program += "#include \"contraction.cuh\"\n";
   if (uses("contract_persistent<")) program += "#include \"persistent.cuh\"\n";
   if (uses("convolve_window<")) program += "#include \"window.cuh\"\n";
+  if (uses("convolve_planes<")) program += "#include \"depthwise.cuh\"\n";
   if (uses("attend<")) program += "#include \"attention.cuh\"\n";
   for (const auto& [function, header] : primitive_headers())
     if (uses(function) && program.find(header) == std::string::npos)

@@ -20,6 +20,7 @@ enum class CudaSchedule : uint8_t {
   column,     // a thread reduces neighbouring columns, or a slice of them
   tile,       // a contraction: a block computes a tile of the result
   window,     // a convolution of an image with few channels: a block computes a patch of it
+  depthwise,  // a convolution of channels by themselves: a block computes tiles of several
   attention,  // a block computes the results of neighbouring queries
   primitive,  // one of the kernels of a primitive that is no Loops
 };
@@ -138,10 +139,13 @@ struct CudaKernel {
   std::vector<CudaTensorMap> maps;     // arguments after all others
   int factor_bytes = 0;                // tile: of an element in shared memory
   int sum_bytes = 0;                   // tile: of a partial sum
-  int64_t shared_bytes = 0;            // attention, window
+  int64_t shared_bytes = 0;            // attention, depthwise, window
   PrimitivePart part = {};             // primitive: its rows are `work`, their length `reduced`
   Extent limit;                        // primitive: of a sorted row, how much is kept
   Extent inner;                        // primitive: rows that lie side by side
+  // The parts_of() it was printed for, half to twice as many of which it serves; 0: any number. Of
+  // a depthwise convolution they are its blocks: of images, along columns, rows and channels.
+  int64_t printed_for = 0;
 };
 
 // What of a device the kernels depend on.
@@ -158,6 +162,8 @@ struct CudaLaunch {
   int64_t shared_bytes;
 };
 
+// The product of work, m, n and k.
+int64_t parts_of(const CudaKernel& kernel, const SizeTable& sizes);
 // Whether the kernel serves these sizes, about as well as one printed for them would. Of a tile
 // that was chosen by measurement only whether it serves them.
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);

@@ -53,6 +53,12 @@ inline unsigned __float_as_uint(float x) { return same_bits<unsigned>(x); }
 inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
 inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned bytes) {
+  const unsigned long long all = (unsigned long long)high << 32 | low;
+  unsigned r = 0;
+  for (int i = 0; i < 4; ++i) r |= (unsigned)(all >> (bytes >> 4 * i & 7) * 8 & 255) << 8 * i;
+  return r;
+}
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline float __expf(float x) { return expf(x); }
 inline float __fdividef(float a, float b) { return a / b; }

@@ -285,6 +285,56 @@ TEST_F(Emulated, ConvolutionsOfImages) {
   products.check(0);
 }
 
+struct Depthwise {
+  int64_t channels, height, width, taps_y, taps_x, stride, before, after;
+};
+
+Graph depthwise(const Depthwise& c) {
+  Builder b;
+  const Dim images = symbol(b, 2);
+  const NodeId x = b.input("x", {DType::f32, {images, c.height, c.width, c.channels}});
+  const NodeId w = b.constant(integers({c.channels, c.taps_y, c.taps_x, 1}, 9));
+  const NodeId bias = b.constant(integers({c.channels}, 10));
+  const NodeId y = b.conv(b.mul(x, b.scalar(DType::f32, 2)), w,
+                          {{c.stride, c.stride},
+                           {1, 1},
+                           {1, 1},
+                           {c.before, c.before},
+                           {c.after, c.after},
+                           c.channels,
+                           DType::f32});
+  b.output("y", b.add(y, bias));
+  return b.finish();
+}
+
+TEST_F(Emulated, DepthwiseConvolutions) {
+  Products products;
+  for (const Depthwise& c :
+       {Depthwise{16, 6, 9, 7, 7, 1, 3, 3}, Depthwise{24, 5, 11, 5, 5, 2, 2, 1},
+        Depthwise{8, 9, 3, 3, 2, 1, 0, 1}, Depthwise{12, 4, 5, 3, 3, 1, 1, 1}})
+    products.add(fmt::format("{} channels of {} x {}", c.channels, c.height, c.width), depthwise(c),
+                 {1, 3}, {Precision::fp16, Precision::bf16}, [=](int64_t n) {
+                   return std::vector<Shape>{{n, c.height, c.width, c.channels}};
+                 });
+  products.check(0);
+}
+
+// What is beside a window has no part in its sum.
+TEST_F(Emulated, DepthwiseInfinities) {
+  const Depthwise conv{8, 4, 12, 3, 3, 1, 1, 1};
+  const Graph graph = depthwise(conv);
+  const CudaPlan plan(fuse(optimize(graph)), Precision::fp16, kAmpere);
+  const SizeTable sizes = graph.shapes->evaluate(std::vector<int64_t>{1});
+  Tensor x = integers({1, 4, 12, 8}, 1);
+  x.as<float>()[(2 * 12 + 5) * 8 + 3] = INFINITY;
+  const Emulator emulator({{&plan, sizes}});
+  const Tensor expected = evaluate(graph, {{x}}, sizes)[0],
+               got = emulator.run(plan, {{x}}, sizes)[0];
+  const std::span<float> a = got.as<float>(), b = expected.as<float>();
+  for (size_t i = 0; i < a.size(); ++i)
+    ASSERT_TRUE(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) << "element " << i;
+}
+
 TEST_F(Emulated, Attention) {
   Products products;
   for (const int64_t depth : {16, 40}) {

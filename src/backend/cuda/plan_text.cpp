@@ -15,6 +15,7 @@ std::string_view name_of(CudaSchedule schedule) {
     case CudaSchedule::column: return "column";
     case CudaSchedule::tile: return "tile";
     case CudaSchedule::window: return "window";
+    case CudaSchedule::depthwise: return "depthwise";
     case CudaSchedule::attention: return "attention";
     case CudaSchedule::primitive: return "primitive";
   }
