@@ -5,12 +5,17 @@
 #include <span>
 #include <vector>
 
-#include "backend/cuda/cuda_executable.h"
+#include "backend/cuda/bound_plan.h"
 
 namespace onrush::cuda {
 
 std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable> executable,
-                                            SizeTable sizes);
+                                            const SizeTable& sizes);
+
+// The steps of a run, with what depends on the sizes alone computed, and tuned where that is
+// wanted. The executable must outlive it.
+std::shared_ptr<const BoundPlan> bind_plan(const CudaExecutable& executable,
+                                           const SizeTable& sizes);
 
 // Runs one step whose operands are all prepared; gives its group's outputs, on the device.
 std::vector<Tensor> run_once(const CudaExecutable& executable, const CudaStep& step,

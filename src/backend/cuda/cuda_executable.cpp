@@ -244,7 +244,7 @@ void CudaExecutable::pack(CudaStep& step, const SizeTable& sizes) {
 }
 
 std::shared_ptr<const Binding> CudaExecutable::bind(SizeTable sizes) const {
-  return make_binding(shared_from_this(), std::move(sizes));
+  return make_binding(shared_from_this(), sizes);
 }
 
 std::vector<std::shared_ptr<const ProfiledStep>> CudaExecutable::profiled_steps() const {
