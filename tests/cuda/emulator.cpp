@@ -516,27 +516,30 @@ class Emulator::Run {
       bytes = std::max(bytes, workspace_bytes(plan_.variant(source, sizes_).kernel, sizes_, false));
     const Memory workspace = allocate(static_cast<size_t>(bytes));
     for (const StepKernel& source : step.kernels) {
-      const CudaKernel& kernel = plan_.variant(source, sizes_).kernel;
+      const KernelVariant& variant = plan_.variant(source, sizes_);
       if (const auto* c = std::get_if<CudaContraction>(&source.form); c && c->packed) {
         const Memory packed = allocate(byte_size(c->factor, c->packed_count));
         std::memset(packed.data(), 0, packed.count);
-        launch(plan_.variant(*source.packing, sizes_).kernel, packed.data(), 0);
-        launch(kernel, packed.data(), 0);
+        launch(*source.packing, plan_.variant(*source.packing, sizes_), packed.data(), 0);
+        launch(source, variant, packed.data(), 0);
         packed.check();
         continue;
       }
-      for (int pass = 0; pass < passes_of(kernel, sizes_); ++pass)
-        launch(kernel, workspace.data(), pass);
+      for (int pass = 0; pass < passes_of(variant.kernel, sizes_); ++pass)
+        launch(source, variant, workspace.data(), pass);
     }
     workspace.check();
     for (const auto& [node, memory] : values_) memory.check();
   }
 
   // `own`: the packed weights or the workspace.
-  void launch(const CudaKernel& kernel, uint8_t* own, int pass) {
+  void launch(const StepKernel& source, const KernelVariant& variant, uint8_t* own, int pass) {
+    const CudaKernel& kernel = variant.kernel;
     std::vector<uint8_t*> pointers;
-    for (const LoopBuffer& buffer : kernel.buffers)
-      pointers.push_back(buffer.node.valid() ? address(buffer.node) : own);
+    for (size_t i = 0; i < kernel.buffers.size(); ++i) {
+      const NodeId node = source.operand(variant, i);
+      pointers.push_back(node.valid() ? address(node) : own);
+    }
     std::vector<int64_t> numbers = size_arguments(kernel, sizes_, pass);
     uint32_t* words = words_;
     std::vector<void*> arguments;

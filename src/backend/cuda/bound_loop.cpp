@@ -18,7 +18,6 @@ std::optional<BoundLoop> BoundPlan::bind_loop(const CudaStep& step) const {
   for (int64_t trip = 0; trip < trips; ++trip)
     numbers.as<int64_t>()[static_cast<size_t>(trip * kNumbersApart)] = trip;
   const FunctionRequest copy{executable_.plan().copy_text(), false};
-  executable_.compile({copy});
   return BoundLoop{.body = bind_plan(*executable_.body(step), sizes_),
                    .trips = trips,
                    .numbers = upload(context(), numbers, Stream(context())),

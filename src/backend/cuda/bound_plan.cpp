@@ -11,13 +11,13 @@ namespace onrush::cuda {
 namespace {
 
 constexpr int64_t kLargestNarrowIndex = INT32_MAX;
-constexpr uint32_t kPlainSharedBytes = 48 << 10;  // that a block has without asking
 
 }  // namespace
 
 BoundPlan::BoundPlan(const CudaExecutable& executable, SizeTable sizes,
                      const std::vector<const CudaStep*>& steps, std::map<NodeId, Tensor> known)
     : executable_(executable), sizes_(std::move(sizes)), known_(std::move(known)) {
+  resolve(steps);
   place_values(steps);
   lay_out_memory();
   bind_steps(steps);
@@ -28,9 +28,51 @@ bool BoundPlan::known_size(NodeId node) const {
                       [](Dim dim) { return dim.is_unknown(); });
 }
 
+int64_t BoundPlan::count(NodeId node) const {
+  if (!known_size(node)) return 0;
+  int64_t count = 1;
+  for (Dim dim : type(node).shape) count = checked_mul(count, sizes_(dim));
+  return count;
+}
+
 size_t BoundPlan::bytes(NodeId node) const {
   if (!known_size(node) || type(node).dtype == DType::string) return 0;
-  return byte_size(type(node).dtype, element_count(shape(node)));
+  return byte_size(type(node).dtype, count(node));
+}
+
+std::shared_ptr<const KernelAtSizes> BoundPlan::at_sizes(const KernelVariant& variant) const {
+  const CudaKernel& kernel = variant.kernel;
+  auto result = std::make_shared<KernelAtSizes>(&variant);
+  for (int pass = 0; pass < passes_of(kernel, sizes_); ++pass)
+    result->passes.push_back(
+        {launch_shape(launch_of(kernel, sizes_, executable_.plan().target(), pass)),
+         size_arguments(kernel, sizes_, pass)});
+  if (!result->passes.empty() && result->passes[0].shape.grid.x)  // else an extent may be 0, which
+    for (const CudaTensorMap& map : kernel.maps)                  // no map has
+      result->maps.push_back(
+          bind_map(map, kernel.buffers[static_cast<size_t>(map.buffer)], sizes_));
+  return result;
+}
+
+bool BoundPlan::is_wide(const StepKernel& kernel, const KernelVariant& variant) const {
+  return variant.kernel.work.at(sizes_) > kLargestNarrowIndex ||
+         std::ranges::any_of(kernel.operands,
+                             [&](NodeId node) { return count(node) > kLargestNarrowIndex; });
+}
+
+// Finds out once what is launched for each kind of kernel. The kernels of a step share its
+// workspace, so they agree on the width of indices.
+void BoundPlan::resolve(const std::vector<const CudaStep*>& steps) {
+  kinds_.resize(executable_.plan().kinds());
+  for (const CudaStep* step : steps) {
+    bool wide = false;
+    for (const StepKernel& kernel : step->kernels) {
+      auto& at = kinds_[kernel.kind];
+      if (!at) at = at_sizes(executable_.plan().variant(kernel, sizes_));
+      wide = wide || is_wide(kernel, *at->variant);
+    }
+    wide_.push_back(wide);
+  }
 }
 
 void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
@@ -46,8 +88,7 @@ void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
     Tensor& dims = known_[NodeId{i}];
     if (!dims) dims = upload(context(), evaluate_node(graph().nodes[i], {}, size).at(0), stream);
   }
-  for (auto& [node, tensor] : known_)
-    places[node.index] = {Place::Kind::fixed, 0, tensor.data()};
+  for (auto& [node, tensor] : known_) places[node.index] = {Place::Kind::fixed, 0, tensor.data()};
   std::vector<const Step*> plain;
   for (const CudaStep* step : steps) plain.push_back(&step->step);
   std::vector<int64_t> workspace_bytes;
@@ -56,7 +97,8 @@ void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
     products_.push_back(step->kernels.size() == 1 ? library_product(step->kernels[0]) : nullptr);
     workspace_bytes.push_back(products_.back()
                                   ? static_cast<int64_t>(products_.back()->workspace_bytes())
-                                  : workspace_of(*step, loops_.back() ? &*loops_.back() : nullptr));
+                                  : workspace_of(*step, wide_[loops_.size() - 1],
+                                                 loops_.back() ? &*loops_.back() : nullptr));
   }
   placement_.emplace(executable_.plan().schedule(), plain, plain_storage(graph()),
                      std::move(places));
@@ -92,25 +134,10 @@ void BoundPlan::lay_out_memory() {
       layout_.results[static_cast<size_t>(place.index)] = take(layout_.bytes, bytes(NodeId{i}));
 }
 
-bool BoundPlan::is_wide(const CudaKernel& kernel) const {
-  if (kernel.work.at(sizes_) > kLargestNarrowIndex) return true;
-  return std::any_of(kernel.buffers.begin(), kernel.buffers.end(), [&](const LoopBuffer& buffer) {
-    return buffer.node.valid() && known_size(buffer.node) &&
-           element_count(shape(buffer.node)) > kLargestNarrowIndex;
-  });
-}
-
-// The kernels of a step share its workspace, so they agree on the width.
-bool BoundPlan::is_wide(const CudaStep& step) const {
-  return std::any_of(step.kernels.begin(), step.kernels.end(),
-                     [&](const StepKernel& kernel) { return is_wide(variant(kernel).kernel); });
-}
-
 // `loop`: null, or a loop whose offsets are set, from the workspace on.
-int64_t BoundPlan::workspace_of(const CudaStep& step, BoundLoop* loop) const {
+int64_t BoundPlan::workspace_of(const CudaStep& step, bool wide, BoundLoop* loop) const {
   if (loop) return lay_out_loop(step, *loop);
   int64_t bytes = 0;
-  const bool wide = is_wide(step);
   for (const StepKernel& kernel : step.kernels)
     bytes = std::max(bytes, workspace_bytes(variant(kernel).kernel, sizes_, wide));
   return bytes;
@@ -118,14 +145,13 @@ int64_t BoundPlan::workspace_of(const CudaStep& step, BoundLoop* loop) const {
 
 void BoundPlan::bind_steps(const std::vector<const CudaStep*>& steps) {
   std::vector<FunctionRequest> requests;
-  for (const CudaStep* step : steps) {
-    const bool wide = is_wide(*step);
-    for (const StepKernel& kernel : step->kernels) requests.push_back({variant(kernel).text, wide});
-  }
-  executable_.compile(requests);
+  for (size_t i = 0; i < steps.size(); ++i)
+    for (const StepKernel& kernel : steps[i]->kernels)
+      requests.push_back({variant(kernel).text, wide_[i]});
+  const std::vector<Function> functions = executable_.functions(requests);
+  auto function = functions.begin();
   for (size_t i = 0; i < steps.size(); ++i) {
     const CudaStep* step = steps[i];
-    const bool wide = is_wide(*step);
     BoundStep bound{step, {}, std::move(loops_[i])};
     if (bound.loop) {
       bound.loop->arena += arena_.workspaces[i];
@@ -137,46 +163,35 @@ void BoundPlan::bind_steps(const std::vector<const CudaStep*>& steps) {
     }
     host_steps_ = host_steps_ || std::holds_alternative<NodeId>(step->step.kernel);
     for (const StepKernel& kernel : step->kernels) {
-      const CudaKernel& printed = variant(kernel).kernel;
-      checks_indices_ = checks_indices_ || printed.checks_indices;
-      for (int pass = 0; pass < passes_of(printed, sizes_); ++pass) {
-        bound.kernels.push_back(products_[i] ? bind_product(kernel, std::move(products_[i]))
-                                             : bind_kernel(kernel, variant(kernel), wide, pass));
-        bound.kernels.back().workspace = arena_.workspaces[i];
-      }
+      const auto& at = kinds_[kernel.kind];
+      checks_indices_ = checks_indices_ || at->variant->kernel.checks_indices;
+      for (const KernelAtSizes::Pass& pass : at->passes)
+        bound.kernels.push_back(products_[i] ? bind_product(kernel, products_[i])
+                                             : bind_kernel(kernel, at, pass, *function));
+      ++function;
     }
+    for (BoundKernel& kernel : bound.kernels) kernel.workspace = arena_.workspaces[i];
     steps_.push_back(std::move(bound));
   }
 }
 
-BoundKernel BoundPlan::bind_kernel(const StepKernel& source, const KernelVariant& variant,
-                                   bool wide, int pass) const {
-  const Function function = executable_.function({variant.text, wide});
-  const LaunchShape shape =
-      launch_shape(launch_of(variant.kernel, sizes_, executable_.plan().target(), pass));
-  if (shape.shared_bytes > kPlainSharedBytes)
-    function.allow_shared_bytes(static_cast<uint32_t>(context()->device().shared_bytes_per_block -
-                                                      function.static_shared_bytes()));
-  std::vector<BoundMap> maps;
-  if (shape.grid.x)  // else there may be an extent of 0, which no map has
-    for (const CudaTensorMap& map : variant.kernel.maps)
-      maps.push_back(
-          bind_map(map, variant.kernel.buffers[static_cast<size_t>(map.buffer)], sizes_));
-  return {function,       shape, variant.kernel.buffers,
-          &source,        0,     size_arguments(variant.kernel, sizes_, pass),
-          std::move(maps)};
+BoundKernel bind_kernel(const StepKernel& source, std::shared_ptr<const KernelAtSizes> at,
+                        const KernelAtSizes::Pass& pass, Function function) {
+  std::vector<NodeId> buffers;
+  buffers.reserve(at->variant->operands.size());
+  for (size_t i = 0; i < at->variant->operands.size(); ++i)
+    buffers.push_back(source.operand(*at->variant, i));
+  return {&source, std::move(at), &pass, function, std::move(buffers), 0};
 }
 
 BoundKernel BoundPlan::bind_product(const StepKernel& source,
                                     std::shared_ptr<const LibraryProduct> product) const {
   const MatrixProduct form = *executable_.plan().library_product(source);
   const auto& addend = form.addend ? *form.addend : form.result;
-  BoundKernel bound = bind_kernel(source, variant(source), is_wide(variant(source).kernel), 0);
-  bound.buffers.clear();
-  bound.maps.clear();
+  const auto& at = kinds_[source.kind];
+  BoundKernel bound{&source, at, &at->passes[0], {}, {}, 0, std::move(product)};
   for (const auto* matrix : {&form.lhs, &form.rhs, &addend, &form.result})
-    bound.buffers.push_back({matrix->dtype, matrix->node});
-  bound.product = std::move(product);
+    bound.buffers.push_back(matrix->node);
   return bound;
 }
 
@@ -255,12 +270,13 @@ bool BoundPlan::on_device(NodeId node) const {
 void BoundPlan::each_launch(const BoundStep& step, const RunMemory& memory, const Use& use) const {
   if (step.loop) return each_trip(step, memory, use);
   for (const BoundKernel& kernel : step.kernels) {
-    if (kernel.shape.grid.x == 0) continue;
-    KernelLaunch launch{kernel.function, kernel.shape, {},
-                        kernel.sizes,    kernel.maps,  kernel.product.get()};
+    const auto& [shape, sizes] = *kernel.pass;
+    if (shape.grid.x == 0) continue;
+    KernelLaunch launch{kernel.function, shape, {}, sizes, {}, kernel.product.get()};
+    if (!kernel.product) launch.maps = kernel.at->maps;
     launch.pointers.reserve(kernel.buffers.size() + 1);
-    for (const LoopBuffer& buffer : kernel.buffers)
-      launch.pointers.push_back(buffer.node.valid() ? address(buffer.node, memory)
+    for (NodeId node : kernel.buffers)
+      launch.pointers.push_back(node.valid() ? address(node, memory)
                                 : kernel.source->packed
                                     ? device_address(kernel.source->packed.data())
                                     : memory.arena + static_cast<CUdeviceptr>(kernel.workspace));
@@ -285,8 +301,7 @@ bool BoundPlan::moved(const BoundStep& step, const Addresses& from, const Addres
            std::ranges::any_of(plain.group->outputs, has_moved);
   }
   return std::ranges::any_of(step.kernels, [&](const BoundKernel& kernel) {
-    return std::ranges::any_of(kernel.buffers,
-                               [&](const LoopBuffer& buffer) { return has_moved(buffer.node); });
+    return std::ranges::any_of(kernel.buffers, has_moved);
   });
 }
 

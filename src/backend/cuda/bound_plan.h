@@ -14,15 +14,25 @@ namespace onrush::cuda {
 
 class BoundPlan;
 
-// A kernel at concrete sizes.
-struct BoundKernel {
-  Function function;
-  LaunchShape shape;
-  std::vector<LoopBuffer> buffers;
-  const StepKernel* source;
-  int64_t workspace;  // offset in the arena
-  std::vector<int64_t> sizes;
+// What kernels of one kind, by one variant, have in common at concrete sizes.
+struct KernelAtSizes {
+  struct Pass {
+    LaunchShape shape;
+    std::vector<int64_t> sizes;  // arguments
+  };
+  const KernelVariant* variant;
+  std::vector<Pass> passes;  // the kernel is launched once for each
   std::vector<BoundMap> maps;
+};
+
+// A launch of a kernel at concrete sizes.
+struct BoundKernel {
+  const StepKernel* source;
+  std::shared_ptr<const KernelAtSizes> at;
+  const KernelAtSizes::Pass* pass;  // of `at`
+  Function function;
+  std::vector<NodeId> buffers;  // not valid(): packed weights, or the workspace
+  int64_t workspace;            // offset in the arena
   // Where a library computes it: instead of the function, from the left and right operands, the
   // addend and the result, in this order in `buffers`.
   std::shared_ptr<const LibraryProduct> product = nullptr;
@@ -65,6 +75,10 @@ struct FrameLayout {
   size_t bytes = 0, host_bytes = 0;
 };
 
+// pass: of `at`.
+BoundKernel bind_kernel(const StepKernel& source, std::shared_ptr<const KernelAtSizes> at,
+                        const KernelAtSizes::Pass& pass, Function function);
+
 constexpr size_t kAlignment = 256;  // of what a frame holds
 constexpr size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -87,7 +101,7 @@ class BoundPlan {
   const SizeTable& sizes() const { return sizes_; }
   const std::vector<BoundStep>& steps() const { return steps_; }
   const FrameLayout& layout() const { return layout_; }
-  int results() const { return placement_->tensors(); }                                // of host steps, as many
+  int results() const { return placement_->tensors(); }                    // of host steps, as many
   std::vector<int64_t> live_bytes() const { return arena_.live_bytes(); }  // by step
   bool has_host_steps() const { return host_steps_; }
   bool checks_indices() const { return checks_indices_; }  // kernels may find one out of range
@@ -113,12 +127,10 @@ class BoundPlan {
 
   // For tuning.
   const KernelVariant& variant(const StepKernel& kernel) const {
-    return executable_.plan().variant(kernel, sizes_);
+    return *kinds_[kernel.kind]->variant;
   }
-  bool is_wide(const CudaKernel& kernel) const;
-  // REQUIRES that the variant is compiled.
-  BoundKernel bind_kernel(const StepKernel& source, const KernelVariant& variant, bool wide,
-                          int pass) const;
+  std::shared_ptr<const KernelAtSizes> at_sizes(const KernelVariant& variant) const;
+  bool is_wide(const StepKernel& kernel, const KernelVariant& variant) const;
   BoundKernel bind_product(const StepKernel& source,
                            std::shared_ptr<const LibraryProduct> product) const;
   // The product at the sizes of the binding; nothing where these leave nothing to do, or a library
@@ -127,18 +139,21 @@ class BoundPlan {
 
  private:
   bool known_size(NodeId node) const;
+  int64_t count(NodeId node) const;  // of elements; 0 where only the run tells
+  void resolve(const std::vector<const CudaStep*>& steps);
   void place_values(const std::vector<const CudaStep*>& steps);
   void lay_out_memory();
   void bind_steps(const std::vector<const CudaStep*>& steps);
   std::shared_ptr<const LibraryProduct> library_product(const StepKernel& kernel) const;
-  bool is_wide(const CudaStep& step) const;
-  int64_t workspace_of(const CudaStep& step, BoundLoop* loop) const;
+  int64_t workspace_of(const CudaStep& step, bool wide, BoundLoop* loop) const;
   std::optional<BoundLoop> bind_loop(const CudaStep& step) const;
   int64_t lay_out_loop(const CudaStep& step, BoundLoop& loop) const;
   void each_trip(const BoundStep& step, const RunMemory& memory, const Use& use) const;
 
   const CudaExecutable& executable_;
   SizeTable sizes_;
+  std::vector<std::shared_ptr<const KernelAtSizes>> kinds_;  // by kind of kernel
+  std::vector<bool> wide_;                                   // by step: 64-bit indices
   std::optional<PlacementPlan> placement_;
   ArenaLayout arena_;
   std::vector<std::optional<BoundLoop>> loops_;  // by step, until they are part of it

@@ -445,7 +445,6 @@ void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, cons
   const bool wide = std::any_of(buffers.begin(), buffers.end(), [](const Tensor& tensor) {
     return tensor.count() > kLargestNarrowIndex;
   });
-  executable.compile({{variant.text, wide}});
   const LaunchShape shape =
       launch_shape(launch_of(variant.kernel, sizes, executable.plan().target()));
   std::vector<CUdeviceptr> pointers;

@@ -78,7 +78,7 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
   prepared_.resize(graph().nodes.size());
   std::vector<FunctionRequest> requests;
   for (const size_t text : plan_->texts_at_hand()) requests.push_back({text, false});
-  compile(requests);
+  functions(requests);
   for (CudaStep& step : plan_->prepare_steps())
     for (NodeId output : step.step.group->outputs) prepare_step_of_.emplace(output, &step);
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
@@ -111,7 +111,7 @@ void CudaExecutable::compile_for_later() const {
   compile_programs(plan_->programs(plan_->texts_at_hand()), false);
 }
 
-void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const {
+std::vector<Function> CudaExecutable::functions(std::span<const FunctionRequest> requests) const {
   const std::lock_guard lock(mutex_);
   for (const bool wide : {false, true}) {
     std::vector<size_t> missing;
@@ -119,21 +119,27 @@ void CudaExecutable::compile(const std::vector<FunctionRequest>& requests) const
       if (request.wide == wide && !functions_.contains(request) &&
           std::find(missing.begin(), missing.end(), request.text) == missing.end())
         missing.push_back(request.text);
-    if (missing.empty()) continue;
-    const std::vector<std::vector<size_t>> programs = plan_->programs(missing);
-    const std::vector<Cubin> cubins = compile_programs(programs, wide);
-    for (size_t i = 0; i < programs.size(); ++i) {
-      modules_.emplace_back(shared_->context, cubins[i]);
-      for (size_t kernel = 0; kernel < programs[i].size(); ++kernel)
-        functions_.emplace(FunctionRequest{programs[i][kernel], wide},
-                           modules_.back().function(fmt::format("kernel_{}", kernel).c_str()));
-    }
+    if (!missing.empty()) load(missing, wide);
   }
+  std::vector<Function> found;
+  found.reserve(requests.size());
+  for (const FunctionRequest& request : requests) found.push_back(functions_.at(request));
+  return found;
 }
 
-Function CudaExecutable::function(const FunctionRequest& request) const {
-  const std::lock_guard lock(mutex_);
-  return functions_.at(request);
+// REQUIRES mutex_.
+void CudaExecutable::load(std::span<const size_t> texts, bool wide) const {
+  const std::vector<std::vector<size_t>> programs = plan_->programs(texts);
+  const std::vector<Cubin> cubins = compile_programs(programs, wide);
+  for (size_t i = 0; i < programs.size(); ++i) {
+    modules_.emplace_back(shared_->context, cubins[i]);
+    for (size_t kernel = 0; kernel < programs[i].size(); ++kernel) {
+      const Function function = modules_.back().function(fmt::format("kernel_{}", kernel).c_str());
+      function.allow_shared_bytes(static_cast<uint32_t>(
+          shared_->context->device().shared_bytes_per_block - function.static_shared_bytes()));
+      functions_.emplace(FunctionRequest{programs[i][kernel], wide}, function);
+    }
+  }
 }
 
 // The values known before the first run that a step's kernels read, or the host in their place;

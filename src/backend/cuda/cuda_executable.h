@@ -88,14 +88,17 @@ class CudaExecutable final : public Executable,
     return bodies_.at(step.body.get());
   }
 
-  // Compiles those of them that are not yet, at once and in parallel.
-  void compile(const std::vector<FunctionRequest>& requests) const;
-  Function function(const FunctionRequest& request) const;  // REQUIRES that it was compiled
+  // Compiles those of them that are not yet, at once and in parallel; gives each.
+  std::vector<Function> functions(std::span<const FunctionRequest> requests) const;
+  Function function(const FunctionRequest& request) const {
+    return functions(std::span(&request, 1))[0];
+  }
   // Compiles what an executable of this plan would, now that more is known of its contractions, so
   // that the next process finds it in the cache.
   void compile_for_later() const;
 
  private:
+  void load(std::span<const size_t> texts, bool wide) const;
   std::vector<Cubin> compile_programs(const std::vector<std::vector<size_t>>& programs,
                                       bool wide) const;
   std::vector<NodeId> known_operands(const CudaStep& step) const;

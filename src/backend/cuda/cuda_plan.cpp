@@ -51,6 +51,57 @@ Loops merged(Loops loops) {
   return loops;
 }
 
+// What a kernel is but for the values it reads and writes, and these.
+class KernelKey {
+ public:
+  KernelKey(const StepKernel::Form& form, const Graph& graph) : graph_(graph) {
+    number(form.index());
+    std::visit([this](const auto& each) { add(each); }, form);
+    // Values that are one have one pointer.
+    for (NodeId node : operands)
+      number(std::find(operands.begin(), operands.end(), node) - operands.begin());
+  }
+
+  std::string text;
+  std::vector<NodeId> operands;
+
+ private:
+  template <class Number>
+  void number(Number x) {
+    text.append(reinterpret_cast<const char*>(&x), sizeof x);
+  }
+  void add(const Loops& loops) {
+    append_key(text, loops);
+    for (const LoopBuffer& buffer : loops.buffers) {
+      number(buffer.node.valid());
+      if (buffer.node.valid()) operands.push_back(buffer.node);
+    }
+  }
+  void add(const CudaContraction::Part& part) {
+    number(part.kinds.size());
+    for (int kind : part.kinds) number(kind);
+    add(part.loops);
+  }
+  void add(const CudaContraction& c) {
+    number(c.math), number(c.factor), number(c.sum), number(c.packed), number(c.packed_count);
+    number(c.padded_k), number(c.direct);
+    add(c.lhs), add(c.rhs), add(c.epilogue);
+  }
+  void add(const CudaAttention& a) {
+    number(a.math), number(a.factor), number(a.nan_to_zero);
+    add(a.query), add(a.key), add(a.value), add(a.score), add(a.epilogue);
+  }
+  // A kind of its own: it is printed from its node.
+  void add(const CudaPrimitive& p) {
+    number(p.node.index), number(p.part);
+    for (NodeId operand : graph_[p.node].inputs) operands.push_back(operand);
+    for (NodeId result : p.results)
+      if (result.valid()) operands.push_back(result);
+  }
+
+  const Graph& graph_;
+};
+
 }  // namespace
 
 CudaPlan::CudaPlan(Schedule schedule, Precision precision, CudaTarget target,
@@ -117,12 +168,19 @@ std::vector<Step> CudaPlan::fused_steps() const {
   return left;
 }
 
-CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
+StepKernel CudaPlan::make_kernel(StepKernel::Form form) {
+  KernelKey key(form, graph());
+  const size_t kind = kinds_.try_emplace(std::move(key.text), kinds_.size()).first->second;
+  variants_.resize(kinds_.size());
+  return {std::move(form), std::move(key.operands), kind};
+}
+
+CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) {
   CudaStep result{std::move(step), {}, {}};
   if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel))
     for (Loops& kernel : *loops) {
       store_as(kernel, storage_);
-      result.kernels.push_back({merged(kernel), {}, {}, {}, {}});
+      result.kernels.push_back(make_kernel(merged(kernel)));
     }
   if (auto* contraction = std::get_if<Contraction>(&result.step.kernel)) {
     store_as(*contraction, storage_);
@@ -133,24 +191,23 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
     CudaContraction form =
         make_cuda_contraction(*contraction, weights, f32_math(precision_), sizes);
     std::unique_ptr<StepKernel> packing;
-    if (form.packed) packing.reset(new StepKernel{merged(form.packing), {}, {}, {}, {}});
+    if (form.packed) packing = std::make_unique<StepKernel>(make_kernel(merged(form.packing)));
     std::optional<CacheKey> signature;
     if (tuning_ && tuning_->is_used() && !form.direct) signature = signature_of(form);
-    result.kernels.push_back({std::move(form), std::move(packing), {}, signature, {}});
+    StepKernel& kernel = result.kernels.emplace_back(make_kernel(std::move(form)));
+    kernel.packing = std::move(packing);
+    kernel.signature = signature;
   }
   if (auto* attention = std::get_if<Attention>(&result.step.kernel)) {
     store_as(attention->scores, storage_);
     store_as(attention->values, storage_);
-    result.kernels.push_back({*make_cuda_attention(attention->scores, attention->values,
-                                                   attention->nan_to_zero, f32_math(precision_)),
-                              {},
-                              {},
-                              {},
-                              {}});
+    result.kernels.push_back(make_kernel(*make_cuda_attention(
+        attention->scores, attention->values, attention->nan_to_zero, f32_math(precision_))));
   }
   if (const auto* host = std::get_if<NodeId>(&result.step.kernel)) {
     const NodeId node = *host;
-    result.kernels = primitive_kernels(node, *result.step.group);
+    for (CudaPrimitive& form : make_cuda_primitives(graph(), node, result.step.group->outputs))
+      result.kernels.push_back(make_kernel(std::move(form)));
     if (graph()[node].op == Op::loop) result.body = loop_body(node);
     if (result.kernels.empty() && !result.body) return result;
     result.step.kernel = DevicePrimitive{node};
@@ -159,13 +216,6 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) const {
     result.step.profiled = std::make_shared<const ProfiledStep>(std::move(profiled));
   }
   return result;
-}
-
-std::vector<StepKernel> CudaPlan::primitive_kernels(NodeId node, const Group& group) const {
-  std::vector<StepKernel> kernels;
-  for (CudaPrimitive& form : make_cuda_primitives(graph(), node, group.outputs))
-    kernels.push_back({std::move(form), {}, {}, {}, {}});
-  return kernels;
 }
 
 // Null where a trip needs the host.
@@ -240,7 +290,8 @@ const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const Siz
     if (choice) return known.cluster == choice->cluster && known.tile == choice->tile;
     return known.cluster == 0;
   };
-  for (const auto& known : kernel.variants)
+  auto& variants = variants_[kernel.kind];
+  for (const auto& known : variants)
     if (is_chosen(known->kernel) && serves(known->kernel, sizes, target_)) return *known;
   CudaKernel printed;
   if (const auto* loops = std::get_if<Loops>(&kernel.form)) printed = print_cuda(*loops, sizes);
@@ -249,9 +300,16 @@ const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const Siz
   else if (const auto* a = std::get_if<CudaAttention>(&kernel.form))
     printed = print_cuda(*a, sizes, target_);
   else printed = print_cuda(std::get<CudaPrimitive>(kernel.form), graph(), sizes);
+  std::vector<int> operands;
+  for (const LoopBuffer& buffer : printed.buffers) {
+    const auto found = std::ranges::find(kernel.operands, buffer.node);
+    operands.push_back(
+        found == kernel.operands.end() ? -1 : static_cast<int>(found - kernel.operands.begin()));
+  }
   const size_t text = text_index(printed.text);
-  kernel.variants.push_back(std::make_unique<KernelVariant>(std::move(printed), text));
-  return *kernel.variants.back();
+  variants.push_back(
+      std::make_unique<KernelVariant>(std::move(printed), std::move(operands), text));
+  return *variants.back();
 }
 
 // Of a text, which is added if it is new.

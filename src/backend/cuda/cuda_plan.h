@@ -1,6 +1,7 @@
 // A schedule as kernels for a kind of GPU, before any of them is compiled. Needs no GPU.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -18,19 +19,32 @@
 
 namespace onrush::cuda {
 
-// A kernel printed for sizes with certain facts.
+// A kernel printed for sizes with certain facts, for all of the plan's that differ in nothing but
+// the values they read and write.
 struct KernelVariant {
   CudaKernel kernel;
-  size_t text;  // which of the plan's distinct texts
+  std::vector<int> operands;  // by buffer: which of the StepKernel's; -1: see there
+  size_t text;                // which of the plan's distinct texts
 };
 
 // One kernel of a step, for all sizes.
 struct StepKernel {
-  std::variant<Loops, CudaContraction, CudaAttention, CudaPrimitive> form;
-  std::unique_ptr<StepKernel> packing;  // copies weights into the order in which the kernel
-  Tensor packed;                        // reads them; the copy. Both null if it reads them in place
+  using Form = std::variant<Loops, CudaContraction, CudaAttention, CudaPrimitive>;
+
+  Form form;
+  std::vector<NodeId> operands;  // the values that it reads and writes, in the order of the form
+  size_t kind;                   // equal for kernels that differ in their operands only
+  // Copies weights into the order in which the kernel reads them; the copy. Both null if it reads
+  // them in place.
+  std::unique_ptr<StepKernel> packing = nullptr;
+  Tensor packed = {};
   std::optional<CacheKey> signature = {};  // of a contraction that may be tuned
-  mutable std::vector<std::unique_ptr<KernelVariant>> variants;  // guarded by the plan
+
+  // What the kernel has in a buffer; not valid(): packed weights, or the workspace.
+  NodeId operand(const KernelVariant& variant, size_t buffer) const {
+    const int at = variant.operands[buffer];
+    return at < 0 ? NodeId{} : operands[static_cast<size_t>(at)];
+  }
 };
 
 class CudaPlan;
@@ -56,6 +70,7 @@ class CudaPlan {
   const std::vector<CudaStep>& prepare_steps() const { return prepare_steps_; }
   const std::vector<CudaStep>& bind_steps() const { return bind_steps_; }
   const std::vector<CudaStep>& steps() const { return steps_; }
+  size_t kinds() const { return kinds_.size(); }                     // of kernels
   DType storage(NodeId node) const { return storage_[node.index]; }  // of a value in memory
   const CudaTarget& target() const { return target_; }
 
@@ -82,8 +97,8 @@ class CudaPlan {
  private:
   std::vector<Step> fused_steps() const;
   std::vector<Time> node_times() const;
-  CudaStep make_cuda_step(Step step, const SizeTable& sizes) const;
-  std::vector<StepKernel> primitive_kernels(NodeId node, const Group& group) const;
+  CudaStep make_cuda_step(Step step, const SizeTable& sizes);
+  StepKernel make_kernel(StepKernel::Form form);
   std::shared_ptr<CudaPlan> loop_body(NodeId loop) const;
   bool runs_on_device() const;
   const KernelVariant& find_or_print(const StepKernel& kernel, const SizeTable& sizes,
@@ -98,8 +113,10 @@ class CudaPlan {
   const TuningTable* tuning_;
   std::vector<DType> storage_;
   std::vector<CudaStep> prepare_steps_, bind_steps_, steps_;
+  std::map<std::string, size_t> kinds_;  // by key
   mutable std::mutex mutex_;
-  mutable std::vector<std::string> texts_;  // distinct
+  mutable std::vector<std::vector<std::unique_ptr<KernelVariant>>> variants_;  // by kind
+  mutable std::vector<std::string> texts_;                                     // distinct
 };
 
 }  // namespace onrush::cuda

@@ -27,9 +27,10 @@ struct LaunchShape {
   bool programmatic = false;
 };
 
-// A kernel of a Module, valid for as long as that lives.
+// A kernel of a Module, valid for as long as that lives; or none.
 class Function {
  public:
+  Function() = default;
   CUfunction handle() const { return handle_; }
 
   int registers() const;       // of a thread
@@ -48,7 +49,7 @@ class Function {
   explicit Function(CUfunction handle) : handle_(handle) {}
   int attribute(CUfunction_attribute which) const;
 
-  CUfunction handle_;
+  CUfunction handle_ = nullptr;
 };
 
 class Module {

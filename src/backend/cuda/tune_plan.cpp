@@ -17,7 +17,7 @@ std::map<TuningKey, std::vector<const BoundStep*>> untuned_steps(const BoundPlan
   const CublasLt* library = plan.executable().shared().cublaslt();
   std::map<TuningKey, std::vector<const BoundStep*>> steps;
   for (const BoundStep& step : plan.steps()) {
-    if (step.kernels.size() != 1 || step.kernels[0].shape.grid.x == 0) continue;
+    if (step.kernels.size() != 1 || step.kernels[0].pass->shape.grid.x == 0) continue;
     const auto key = plan.executable().plan().tuning_key(*step.kernels[0].source, plan.sizes());
     if (!key) continue;
     const auto known = plan.executable().shared().tuning.find(*key);
@@ -83,8 +83,9 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
     for (const BoundStep* step : steps) {
       const StepKernel& kernel = *step->kernels[0].source;
       const KernelVariant& cut = kernels.variant(kernel, plan.sizes(), choice);
-      bound.push_back(
-          {step->step, {plan.bind_kernel(kernel, cut, plan.is_wide(cut.kernel), 0)}, {}});
+      const auto at = plan.at_sizes(cut);
+      const Function function = plan.executable().function({cut.text, plan.is_wide(kernel, cut)});
+      bound.push_back({step->step, {bind_kernel(kernel, at, at->passes[0], function)}, {}});
     }
     candidates.push_back(candidate(std::move(bound)));
   }
@@ -154,11 +155,11 @@ bool tune(const BoundPlan& plan) {
       const StepKernel& kernel = *step->kernels[0].source;
       for (const TileChoice& choice : choices_of(plan, kernel)) {
         const KernelVariant& cut = plan.executable().plan().variant(kernel, plan.sizes(), choice);
-        requests.push_back({cut.text, plan.is_wide(cut.kernel)});
+        requests.push_back({cut.text, plan.is_wide(kernel, cut)});
       }
     }
   tell(fmt::format("tuning: compiling other kernels for {} contractions", unknown.size()));
-  plan.executable().compile(requests);
+  plan.executable().functions(requests);
 
   Frame frame(plan.executable().shared(), plan.layout().bytes, plan.layout().host_bytes);
   const RunMemory memory = memory_of_run(plan, frame);
