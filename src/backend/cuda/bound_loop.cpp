@@ -20,7 +20,7 @@ std::optional<BoundLoop> BoundPlan::bind_loop(const CudaStep& step) const {
   const FunctionRequest copy{executable_.plan().copy_text(), false};
   return BoundLoop{.body = bind_plan(*executable_.body(step), sizes_),
                    .trips = trips,
-                   .numbers = upload(context(), numbers, Stream(context())),
+                   .numbers = upload(context(), numbers, executable_.shared().setup),
                    .copy = executable_.function(copy)};
 }
 

@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "codegen/cuda_tiles.h"
 #include "plan/storage.h"
-#include "reference/evaluate.h"
 
 namespace onrush::cuda {
 namespace {
@@ -77,16 +76,11 @@ void BoundPlan::resolve(const std::vector<const CudaStep*>& steps) {
 
 void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
   std::vector<Place> places(graph().nodes.size());
-  const Stream stream(context());
-  const SizeFunction size = [this](Dim dim) { return sizes_(dim); };
   for (uint32_t i = 0; i < graph().nodes.size(); ++i) {
     if (const Tensor& known = executable_.prepared(NodeId{i}))
       places[i] = {Place::Kind::fixed, 0, known.data()};
     else if (graph().nodes[i].op == Op::constant)
       places[i] = {Place::Kind::fixed, 0, nullptr};  // read by the host only
-    if (graph().nodes[i].op != Op::dims) continue;
-    Tensor& dims = known_[NodeId{i}];
-    if (!dims) dims = upload(context(), evaluate_node(graph().nodes[i], {}, size).at(0), stream);
   }
   for (auto& [node, tensor] : known_) places[node.index] = {Place::Kind::fixed, 0, tensor.data()};
   std::vector<const Step*> plain;

@@ -90,8 +90,8 @@ constexpr size_t kSmallOutput = 64 << 10;
 // Immutable.
 class BoundPlan {
  public:
-  // known: values on the device that these steps read and did not prepare. The executable must
-  // outlive it; its context is current.
+  // known: values on the device that these steps read and did not prepare, or that they are to
+  // write there. The executable must outlive it; its context is current.
   BoundPlan(const CudaExecutable& executable, SizeTable sizes,
             const std::vector<const CudaStep*>& steps, std::map<NodeId, Tensor> known);
 

@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_binding.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -27,8 +28,9 @@ class CudaBinding final : public Binding {
 
   void run(RunState& state, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) const override;
-  // Runs the only step; gives its group's outputs. The context is current.
-  std::vector<Tensor> run_group() const;
+  // Runs the steps once, into memory that is there for what they compute. The context is current.
+  void run_into(const std::map<NodeId, Tensor>& results, Frame& frame) const;
+  const BoundPlan& plan() const { return plan_; }
 
  private:
   // What one run works with, besides its frame.
@@ -47,7 +49,7 @@ class CudaBinding final : public Binding {
   void execute(size_t at, Frame& frame, Values& values, bool& after_kernel) const;
   void execute_host(NodeId id, Frame& frame, Values& values) const;
   void launch_all(RunState& state, Frame& frame, Values& values) const;
-  void tell_profiler(const Frame& frame, const Values& values) const;
+  void tell_profiler(const Recording& recording, const Frame& frame, const Values& values) const;
   Tensor host_value(NodeId node, const Frame& frame, const Values& values) const;
   bool needs_waiting(const RunState& state, std::span<const Tensor> outputs) const;
   bool make_outputs_on_device(std::span<Tensor> outputs) const;
@@ -58,17 +60,13 @@ class CudaBinding final : public Binding {
   [[noreturn]] void report_index(std::unique_ptr<Frame> frame) const;
   void describe_steps(const RunMemory& memory) const;
   void check_capture(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const;
-  std::unique_ptr<Frame> take_frame(const RunState& state, bool capturing) const;
-  std::unique_ptr<Frame> take_idle(CUstream stream, bool capturing) const;
 
   std::shared_ptr<const CudaExecutable> owner_;  // keeps the plan's alive; null while that is made
   std::shared_ptr<const BoundPlan> bound_;
   const BoundPlan& plan_;
   mutable std::once_flag described_;
   mutable std::vector<std::shared_ptr<const ProfiledStep>> profiled_;  // by step, once described
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Frame>> idle_;
-  mutable std::vector<std::unique_ptr<Frame>> captured_;  // what graphs of the caller's work in
+  mutable std::atomic<int64_t> runs_ = 0;
 };
 
 // Copies inputs that are not used in place into the frame: those on the host by way of pinned
@@ -150,36 +148,6 @@ void CudaBinding::execute(size_t at, Frame& frame, Values& values, bool& after_k
   });
 }
 
-// An idle frame that a run on `stream` (null: one of its own) may use at once.
-std::unique_ptr<Frame> CudaBinding::take_idle(CUstream stream, bool capturing) const {
-  const std::lock_guard lock(mutex_);
-  for (auto frame = idle_.rbegin(); frame != idle_.rend(); ++frame) {
-    const bool in_order = stream && !capturing && (*frame)->stream.handle() == stream;
-    if ((*frame)->pending && !in_order && !(*frame)->done.reached()) continue;
-    std::unique_ptr<Frame> taken = std::move(*frame);
-    idle_.erase(std::next(frame).base());
-    return taken;
-  }
-  return nullptr;
-}
-
-std::unique_ptr<Frame> CudaBinding::take_frame(const RunState& state, bool capturing) const {
-  std::unique_ptr<Frame> frame = take_idle(static_cast<CUstream>(state.stream), capturing);
-  if (!frame) {
-    const size_t limit = executable().shared().limit;
-    if (limit && plan_.layout().bytes + executable().shared().weights.bytes() > limit)
-      fail(ErrorCode::out_of_memory,
-           "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
-           "limit of {}",
-           plan_.layout().bytes, executable().shared().weights.bytes(), limit);
-    frame = std::make_unique<Frame>(executable().shared(), plan_.layout().bytes,
-                                    plan_.layout().host_bytes);
-  }
-  frame->stream = Stream::borrow(
-      context(), state.stream ? static_cast<CUstream>(state.stream) : frame->own.handle());
-  return frame;
-}
-
 // What a captured run reads from the host is read once, when it is captured.
 void CudaBinding::check_capture(std::span<const Tensor> inputs,
                                 std::span<const Tensor> outputs) const {
@@ -199,26 +167,26 @@ void CudaBinding::check_capture(std::span<const Tensor> inputs,
          "this model cannot be captured: some of its steps run on the host");
 }
 
-void CudaBinding::tell_profiler(const Frame& frame, const Values& values) const {
+void CudaBinding::tell_profiler(const Recording& recording, const Frame& frame,
+                                const Values& values) const {
   for (size_t i = 0; i < plan_.steps().size(); ++i)
-    for (size_t n = frame.recording->launches(i); n > 0; --n)
+    for (size_t n = recording.launches(i); n > 0; --n)
       values.profiler->launched(profiled_[i], frame.stream);
 }
 
 void CudaBinding::launch_all(RunState& state, Frame& frame, Values& values) const {
   const ProfileTimer timer(state, launch_step());
-  // The first run may be the only one at these sizes: it is not worth a graph. One that is captured
-  // becomes part of the caller's.
-  const bool as_graph = !plan_.has_host_steps() && frame.runs > 0 && !frame.stream.capturing() &&
-                        (!values.profiler || values.profiler->sees_graphs());
-  if (as_graph) {
-    const bool traced = values.profiler != nullptr;
-    if (!frame.recording || (traced && !frame.recording->traced()))
-      frame.recording.emplace(plan_, values.memory, frame.stream, traced);
-    frame.recording->replay(values.memory, frame.stream);
-    if (traced) tell_profiler(frame, values);
-    return;
-  }
+  // A run that is captured becomes part of the caller's graph.
+  const int64_t earlier_runs = runs_++;
+  const bool may_be_graph = !plan_.has_host_steps() && !frame.stream.capturing() &&
+                            (!values.profiler || values.profiler->sees_graphs());
+  if (may_be_graph)
+    if (Recording* recording =
+            frame.recording_for(bound_, values.memory, earlier_runs, values.profiler != nullptr)) {
+      recording->launch(frame.stream);
+      if (values.profiler) tell_profiler(*recording, frame, values);
+      return;
+    }
   bool after_kernel = false;
   for (size_t i = 0; i < plan_.steps().size(); ++i) {
     if (plan_.has_host_steps()) state.check_cancelled();
@@ -269,7 +237,8 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
   const bool given =
       std::ranges::any_of(inputs, is_on_gpu) || std::ranges::any_of(outputs, is_on_gpu);
   const bool made = state.results_on.kind == Device::Kind::cuda && make_outputs_on_device(outputs);
-  std::unique_ptr<Frame> frame = take_frame(state, capturing);
+  std::unique_ptr<Frame> frame =
+      executable().frames().take(plan_, static_cast<CUstream>(state.stream), capturing);
   Values values{inputs, memory_of_run(plan_, *frame, inputs, outputs),
                 std::vector<Tensor>(static_cast<size_t>(plan_.results())),
                 static_cast<CudaProfiler*>(state.profiler)};
@@ -291,11 +260,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     const ProfileTimer timer(state, send_step());
     send_outputs(*frame, values, outputs);
   }
-  if (capturing) {
-    const std::lock_guard lock(mutex_);
-    captured_.push_back(std::move(frame));
-    return;
-  }
+  if (capturing) return executable().frames().keep(std::move(frame));
   frame->pending = !waits;
   if (frame->pending) {
     frame->done.record(frame->stream);
@@ -308,8 +273,7 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
     if (frame->host_error()) report_index(std::move(frame));
     finish(*frame, values, state.results_on, outputs);
   }
-  const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(frame));
+  executable().frames().give_back(std::move(frame));
 }
 
 void CudaBinding::report_index(std::unique_ptr<Frame> frame) const {
@@ -318,10 +282,7 @@ void CudaBinding::report_index(std::unique_ptr<Frame> frame) const {
   frame->own.synchronize();
   frame->host_error() = 0;
   frame->pending = false;
-  {
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(frame));
-  }
+  executable().frames().give_back(std::move(frame));
   fail(ErrorCode::invalid_argument, "an index is outside of its axis");
 }
 
@@ -387,45 +348,76 @@ void CudaBinding::finish(Frame& frame, const Values& values, Device results_on,
   }
 }
 
-std::vector<Tensor> CudaBinding::run_group() const {
-  Frame frame(executable().shared(), plan_.layout().bytes, 0);
+void CudaBinding::run_into(const std::map<NodeId, Tensor>& results, Frame& frame) const {
   Values values{
       {}, memory_of_run(plan_, frame), std::vector<Tensor>(static_cast<size_t>(plan_.results()))};
   bool after_kernel = false;
-  execute(0, frame, values, after_kernel);
-  std::vector<Tensor> results;
-  for (NodeId output : plan_.steps()[0].step->step.group->outputs) {
-    Tensor tensor = device_tensor(context(), plan_.type(output).dtype, plan_.shape(output));
-    if (tensor.count())
-      copy_on_device(device_address(tensor.data()), plan_.address(output, values.memory),
-                     tensor.bytes(), frame.stream);
-    results.push_back(std::move(tensor));
+  for (size_t i = 0; i < plan_.steps().size(); ++i) {
+    execute(i, frame, values, after_kernel);
+    for (NodeId output : plan_.steps()[i].step->step.group->outputs) {
+      const CUdeviceptr to = device_address(results.at(output).data());
+      if (const CUdeviceptr from = plan_.address(output, values.memory); from != to)
+        copy_on_device(to, from, plan_.bytes(output), frame.stream);
+    }
   }
   frame.stream.synchronize();
-  return results;
 }
 
-// A step by itself; gives its group's outputs.
-std::vector<Tensor> run_group(const CudaExecutable& executable, const CudaStep& step,
-                              const SizeTable& sizes, const std::map<NodeId, Tensor>& known) {
-  const ContextScope scope(*executable.shared().context);
-  const std::vector<const CudaStep*> steps = {&step};
-  return CudaBinding(nullptr, std::make_shared<BoundPlan>(executable, sizes, steps, known))
-      .run_group();
+// What is known before a run at these sizes, in one piece of memory: sizes that are values, and
+// what is computed from nothing else.
+std::map<NodeId, Tensor> bind_known(const CudaExecutable& executable, const SizeTable& sizes) {
+  const Graph& graph = executable.graph();
+  const Stream& stream = executable.shared().setup;
+  std::vector<const CudaStep*> steps;
+  std::vector<NodeId> nodes;
+  for (uint32_t i = 0; i < graph.nodes.size(); ++i)
+    if (graph.nodes[i].op == Op::dims) nodes.push_back({i});
+  const size_t dims = nodes.size();
+  for (const CudaStep& step : executable.plan().bind_steps()) {
+    steps.push_back(&step);
+    nodes.insert(nodes.end(), step.step.group->outputs.begin(), step.step.group->outputs.end());
+  }
+  if (nodes.empty()) return {};
+
+  std::map<NodeId, Tensor> known;
+  std::vector<size_t> offsets;
+  size_t bytes = 0;
+  for (NodeId node : nodes) {
+    offsets.push_back(bytes);
+    const Shape shape = concrete_shape(graph.type(node).shape, sizes);
+    bytes += aligned(byte_size(graph.type(node).dtype, element_count(shape)));
+  }
+  const auto memory = std::make_shared<DeviceBuffer>(executable.shared().context, bytes);
+  const Device device{Device::Kind::cuda, executable.shared().context->device().ordinal};
+  for (size_t i = 0; i < nodes.size(); ++i)
+    known[nodes[i]] =
+        Tensor(graph.type(nodes[i]).dtype, concrete_shape(graph.type(nodes[i]).shape, sizes),
+               as_pointer(memory->pointer() + offsets[i]), memory, device);
+  std::vector<std::byte> values(dims < nodes.size() ? offsets[dims] : bytes);
+  for (size_t i = 0; i < dims; ++i) {
+    const Tensor value = evaluate_node(graph[nodes[i]], {}, [&](Dim dim) { return sizes(dim); })[0];
+    if (value.count()) std::memcpy(values.data() + offsets[i], value.data(), value.bytes());
+  }
+  copy_to_device(memory->pointer(), values.data(), values.size(), stream);
+  if (steps.empty()) {
+    stream.synchronize();
+    return known;
+  }
+  const CudaBinding binding(nullptr, std::make_shared<BoundPlan>(executable, sizes, steps, known));
+  std::unique_ptr<Frame> frame = executable.frames().take(binding.plan(), stream.handle());
+  binding.run_into(known, *frame);
+  executable.frames().give_back(std::move(frame));
+  return known;
 }
 
 }  // namespace
 
 std::shared_ptr<const BoundPlan> bind_plan(const CudaExecutable& executable,
                                            const SizeTable& sizes) {
+  const ContextScope scope(*executable.shared().context);
   std::vector<const CudaStep*> steps;
   for (const CudaStep& step : executable.plan().steps()) steps.push_back(&step);
-  std::map<NodeId, Tensor> known;
-  for (const CudaStep& step : executable.plan().bind_steps()) {
-    const std::vector<Tensor> results = run_group(executable, step, sizes, known);
-    for (size_t i = 0; i < results.size(); ++i) known[step.step.group->outputs[i]] = results[i];
-  }
-  const ContextScope scope(*executable.shared().context);
+  const std::map<NodeId, Tensor> known = bind_known(executable, sizes);
   const auto bind = [&] { return std::make_shared<BoundPlan>(executable, sizes, steps, known); };
   std::shared_ptr<const BoundPlan> plan = bind();
   if (executable.shared().tuning.measures() && tune(*plan)) plan = bind();
@@ -462,7 +454,22 @@ void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, cons
 
 std::vector<Tensor> run_once(const CudaExecutable& executable, const CudaStep& step,
                              const SizeTable& sizes) {
-  return run_group(executable, step, sizes, {});
+  const ContextScope scope(*executable.shared().context);
+  std::vector<Tensor> made;
+  std::map<NodeId, Tensor> results;
+  for (NodeId output : step.step.group->outputs) {
+    const TensorType& type = executable.graph().type(output);
+    made.push_back(
+        device_tensor(executable.shared().context, type.dtype, concrete_shape(type.shape, sizes)));
+    results[output] = made.back();
+  }
+  const std::vector<const CudaStep*> steps = {&step};
+  const CudaBinding binding(nullptr,
+                            std::make_shared<BoundPlan>(executable, sizes, steps, results));
+  Frame frame(executable.shared());  // of its own: runs may need far less
+  frame.reserve(binding.plan().layout());
+  binding.run_into(results, frame);
+  return made;
 }
 
 }  // namespace onrush::cuda

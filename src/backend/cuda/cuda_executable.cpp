@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cuda_binding.h"
+#include "backend/cuda/frame.h"
 #include "base/check.h"
 #include "base/numeric.h"
 
@@ -32,6 +33,7 @@ std::string tuned_device(const DeviceInfo& device) {
 CudaShared::CudaShared(const CudaOptions& options)
     : pool(MemoryPool::of_device(options.device)),
       context(pool->context()),
+      setup((ContextScope(*context), Stream(context))),
       cache({options.cache_folder}),
       compiler(nvrtc_api(), headers(), &cache),
       architecture(compiler.architecture_for(context->device().capability)),
@@ -73,7 +75,10 @@ Tensor download(const Tensor& tensor, const Stream& stream) {
 }
 
 CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<CudaShared> shared)
-    : shared_(std::move(shared)), plan_(std::move(plan)), keys_(expression_keys(graph())) {
+    : shared_(std::move(shared)),
+      plan_(std::move(plan)),
+      keys_(expression_keys(graph())),
+      frames_(std::make_unique<FramePool>(*shared_)) {
   const ContextScope scope(*shared_->context);
   prepared_.resize(graph().nodes.size());
   std::vector<FunctionRequest> requests;
@@ -91,6 +96,8 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
   for (const GraphOutput& output : graph().outputs)
     if (prepare_step_of_.contains(output.node)) keep(output.node, sizes);
 }
+
+CudaExecutable::~CudaExecutable() = default;
 
 std::vector<Cubin> CudaExecutable::compile_programs(
     const std::vector<std::vector<size_t>>& programs, bool wide) const {
@@ -177,7 +184,7 @@ Tensor CudaExecutable::make(NodeId node, const SizeTable& sizes, std::vector<Nod
   if ((value = shared_->weights.find(keys_[node.index]))) return value;
   if (const auto* constant = std::get_if<ConstantAttr>(&graph()[node].attr)) {
     made.push_back(node);
-    return value = upload(shared_->context, constant->tensor, Stream(shared_->context));
+    return value = upload(shared_->context, constant->tensor, shared_->setup);
   }
   internal_check(!keys_[node.index].empty(), "a prepared value has a key");
   CudaStep& step = *prepare_step_of_.at(node);
@@ -215,7 +222,7 @@ Tensor CudaExecutable::weight_as(DType dtype, NodeId node) const {
   if (weight.dtype() == dtype) return weight;
   const std::string key = fmt::format("{} of {}", onnx_name(dtype), keys_[node.index]);
   return shared_->weights.get(key, [&] {
-    const Stream stream(shared_->context);
+    const Stream& stream = shared_->setup;
     const Tensor from = download(weight, stream);
     Tensor to(dtype, from.shape());
     for (int64_t i = 0; i < from.count(); ++i)
@@ -238,7 +245,7 @@ void CudaExecutable::pack(CudaStep& step, const SizeTable& sizes) {
     if ((kernel.packed = shared_->weights.find(key))) continue;
     std::vector<NodeId> made;
     Tensor copy = device_tensor(shared_->context, c->factor, {c->packed_count});
-    const Stream stream(shared_->context);
+    const Stream& stream = shared_->setup;
     fill(device_address(copy.data()), std::byte{0}, copy.bytes(), stream);
     std::vector<Tensor> operands;
     for (const LoopBuffer& buffer : c->packing.buffers)

@@ -38,6 +38,7 @@ struct CudaShared {
 
   std::shared_ptr<const MemoryPool> pool;  // of results
   ContextPtr context;
+  Stream setup;  // of what is done once
   DiskCache cache;
   Compiler compiler;
   std::string architecture;
@@ -68,16 +69,20 @@ struct FunctionRequest {
   auto operator<=>(const FunctionRequest&) const = default;
 };
 
+class FramePool;
+
 class CudaExecutable final : public Executable,
                              public std::enable_shared_from_this<CudaExecutable> {
  public:
   CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<CudaShared> shared);
+  ~CudaExecutable() override;
   std::shared_ptr<const Binding> bind(SizeTable sizes) const override;
   std::vector<std::shared_ptr<const ProfiledStep>> profiled_steps() const override;
 
   const CudaPlan& plan() const { return *plan_; }
   const Graph& graph() const { return plan_->graph(); }
   CudaShared& shared() const { return *shared_; }
+  FramePool& frames() const { return *frames_; }
   const Tensor& prepared(NodeId node) const { return prepared_[node.index]; }  // on the device
 
   // The elements of a weight in another floating-point type, on the device.
@@ -117,6 +122,7 @@ class CudaExecutable final : public Executable,
   mutable std::mutex mutex_;
   mutable std::vector<Module> modules_;
   mutable std::map<FunctionRequest, Function> functions_;
+  std::unique_ptr<FramePool> frames_;  // its graphs use the modules
 };
 
 }  // namespace onrush::cuda

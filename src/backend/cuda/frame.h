@@ -1,35 +1,67 @@
-// What one run works with besides its inputs and outputs.
+// What runs work with besides their inputs and outputs.
 #pragma once
 
+#include <list>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "backend/cuda/recording.h"
 
 namespace onrush::cuda {
 
-// The memory of one run, reused by later ones.
-struct Frame {
-  static constexpr size_t kErrorBytes = 256;  // of host memory, behind what a run needs
+// The memory of one run and graphs that work there; reused by later runs, whatever their sizes.
+class Frame {
+ public:
+  explicit Frame(CudaShared& shared);
 
-  Frame(CudaShared& shared, size_t bytes, size_t host_bytes);
-  uint32_t& host_error() {
-    return *reinterpret_cast<uint32_t*>(host.data() + host.bytes() - kErrorBytes);
-  }
+  // Makes room, whose contents are lost where it has to move.
+  void reserve(const FrameLayout& layout);
+  // The graph of a run, or null where that is not worth one: the first at its sizes, unless a graph
+  // that is there can be aimed at it. earlier_runs: at these sizes.
+  Recording* recording_for(const std::shared_ptr<const BoundPlan>& plan, const RunMemory& memory,
+                           int64_t earlier_runs, bool traced);
+  bool has_recording_of(const BoundPlan& plan) const;
+  uint32_t& host_error() { return *reinterpret_cast<uint32_t*>(error_.data()); }
 
   Stream own;
-  Stream stream;        // of the latest run: its own or the caller's
-  DeviceBuffer memory;  // arena, then inputs, outputs and results of host steps
-  DeviceBuffer words;   // RunWords
-  PinnedBuffer host;    // inputs and small outputs on their way, then the error
-  MemoryCount scratch, pinned;
+  Stream stream;         // of the latest run: its own or the caller's
+  DeviceBuffer memory;   // arena, then inputs, outputs and results of host steps
+  DeviceBuffer words;    // RunWords
+  PinnedBuffer host;     // inputs and small outputs on their way
   Event ready;           // the default stream has done what came before the latest run
   Event done;            // of the latest run
   bool pending = false;  // nobody has waited for it
   bool staged = false;   // it read inputs from `host`
   int runs = 0;
-  std::optional<Recording> recording;
+
+ private:
+  CudaShared& shared_;
+  PinnedBuffer error_;
+  std::optional<MemoryCount> scratch_, pinned_;
+  std::list<Recording> recordings_;  // the latest first
+};
+
+// The frames of an executable: as many as runs at the same time ever needed. Thread safe.
+class FramePool {
+ public:
+  explicit FramePool(CudaShared& shared) : shared_(shared) {}
+
+  // With room for the plan's runs. stream: of a run; null: the frame's own.
+  std::unique_ptr<Frame> take(const BoundPlan& plan, CUstream stream = nullptr,
+                              bool capturing = false);
+  void give_back(std::unique_ptr<Frame> frame);
+  // A graph of the caller's works in it.
+  void keep(std::unique_ptr<Frame> frame);
+
+ private:
+  std::unique_ptr<Frame> take_idle(const BoundPlan& plan, CUstream stream, bool capturing);
+
+  CudaShared& shared_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Frame>> idle_, kept_;
 };
 
 // Inputs and outputs that lie on the device, aligned, are used in place; others have a copy in the

@@ -25,6 +25,7 @@ struct LaunchShape {
   // Programmatic dependent launch: may start before the work ahead of it on the stream is done, as
   // soon as that triggers it; the kernel itself waits for its inputs (griddepcontrol.wait).
   bool programmatic = false;
+  bool operator==(const LaunchShape&) const = default;
 };
 
 // A kernel of a Module, valid for as long as that lives; or none.

@@ -161,7 +161,8 @@ bool tune(const BoundPlan& plan) {
   tell(fmt::format("tuning: compiling other kernels for {} contractions", unknown.size()));
   plan.executable().functions(requests);
 
-  Frame frame(plan.executable().shared(), plan.layout().bytes, plan.layout().host_bytes);
+  Frame frame(plan.executable().shared());
+  frame.reserve(plan.layout());
   const RunMemory memory = memory_of_run(plan, frame);
   fill_for_tuning(plan, frame, memory);
   const DeviceBuffer workspace(plan.context(), CublasLt::kMostWorkspaceBytes);

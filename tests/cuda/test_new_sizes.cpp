@@ -1,0 +1,150 @@
+// What runs of sizes that a plan has not had ask of the driver, by a stand-in of it.
+#include <cstdlib>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <numeric>
+
+#include "../onnx/builders.h"
+#include "cuda/support.h"
+#include <onrush/device_memory.h>
+#include <onrush/session.h>
+
+namespace onrush::cuda {
+namespace {
+
+using onnx::named;
+using onnx::node;
+
+constexpr Device kGpu{Device::Kind::cuda, 0};
+
+long calls(const char* name) {
+  static const auto count =
+      reinterpret_cast<long (*)(const char*)>(dlsym(dlopen(FAKE_DRIVER, RTLD_NOW), "fake_calls"));
+  return count(name);
+}
+
+// Calls of a function since this was made.
+class Calls {
+ public:
+  explicit Calls(const char* name) : name_(name), before_(calls(name)) {}
+  long operator()() const { return calls(name_) - before_; }
+
+ private:
+  const char* name_;
+  long before_;
+};
+
+class NewSizes : public testing::Test {
+ protected:
+  // A step of a decode: present = past and x, y = softmax of x with present, sizes of past: [n, 8].
+  Session decode() const {
+    onnx::Graph graph = onnx::graph({},
+                                    {named("append", node("Concat", {"past", "x"}, {"present"},
+                                                          {onnx::attribute("axis", int64_t{0})})),
+                                     named("turn", node("Transpose", {"present"}, {"turned"})),
+                                     named("score", node("MatMul", {"x", "turned"}, {"scores"})),
+                                     named("weigh", node("Softmax", {"scores"}, {"y"}))},
+                                    {"present", "y"});
+    graph.inputs = {input("past", {{std::nullopt, "n"}, {8, ""}}), input("x", {{1, ""}, {8, ""}})};
+    const std::string bytes = onnx::encode(onnx::model(graph));
+    SessionOptions options;
+    options.device = "cuda";
+    options.cache_folder = folder_.path();
+    return Session::load(onnx::bytes_of(bytes), options);
+  }
+  static onnx::ValueInfo input(const std::string& name, std::vector<onnx::Dimension> shape) {
+    onnx::ValueInfo info = onnx::value_info(name);
+    info.type.element = DType::f32;
+    info.type.shape = std::move(shape);
+    return info;
+  }
+  static Tensor on_gpu(Shape shape) {
+    Tensor host(DType::f32, shape);
+    std::iota(host.as<float>().begin(), host.as<float>().end(), 0.0F);
+    return moved_to(kGpu, host);
+  }
+  // Runs with `n` rows of past; gives the present.
+  static Tensor run(const Session& session, const Tensor& past, const Tensor& x) {
+    RunOptions options;
+    options.results_on = kGpu;
+    return session.run({{"past", past}, {"x", x}}, {}, options)[0].tensor();
+  }
+
+  TemporaryFolder folder_;  // of the kernel cache
+};
+
+TEST_F(NewSizes, AGrowingCacheKeepsTheGraphOfTheSecondStep) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8});
+  Tensor cache = on_gpu({16, 8});
+  cache = run(session, cache, x);  // the only one that is not a graph
+  const Calls made("cuGraphInstantiateWithFlags"), launched("cuGraphLaunch");
+  cache = run(session, cache, x);
+  const Calls kernels("cuLaunchKernelEx"), changed("cuGraphExecKernelNodeSetParams_v2");
+  for (int step = 0; step < 40; ++step) cache = run(session, cache, x);
+  EXPECT_EQ(cache.shape(), (Shape{58, 8}));
+  EXPECT_EQ(made(), 1);
+  EXPECT_EQ(launched(), 41);
+  EXPECT_EQ(kernels(), 0);
+  EXPECT_GE(changed(), 40);
+}
+
+TEST_F(NewSizes, ANewSizeMakesNoStreamsAndNoBuffersOfItsOwn) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8});
+  std::vector<Tensor> pasts;
+  for (int64_t n : {64, 8, 9, 10, 11, 12}) pasts.push_back(on_gpu({n, 8}));
+  run(session, pasts[0], x);
+  run(session, pasts[1], x);
+  const Calls streams("cuStreamCreate"), events("cuEventCreate"), pinned("cuMemHostAlloc"),
+      buffers("cuMemAlloc_v2");
+  for (size_t i = 2; i < pasts.size(); ++i) run(session, pasts[i], x);
+  EXPECT_EQ(streams(), 0);
+  EXPECT_EQ(events(), 0);
+  EXPECT_EQ(pinned(), 0);
+  EXPECT_EQ(buffers(), 0);
+}
+
+TEST_F(NewSizes, SizesThatComeAgainHaveGraphsOfTheirOwn) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8}), few = on_gpu({4, 8}), many = on_gpu({40, 8});
+  RunOptions options;
+  options.outputs = {{"present", on_gpu({5, 8})}, {"y", on_gpu({1, 5})}};
+  RunOptions others;
+  others.outputs = {{"present", on_gpu({41, 8})}, {"y", on_gpu({1, 41})}};
+  const auto both = [&] {
+    session.run({{"past", few}, {"x", x}}, {}, options);
+    session.run({{"past", many}, {"x", x}}, {}, others);
+  };
+  for (int round = 0; round < 3; ++round) both();
+  const Calls made("cuGraphInstantiateWithFlags"), launched("cuGraphLaunch"),
+      changed("cuGraphExecKernelNodeSetParams_v2");
+  for (int round = 0; round < 5; ++round) both();
+  EXPECT_EQ(made(), 0);
+  EXPECT_EQ(launched(), 10);
+  EXPECT_EQ(changed(), 0);
+}
+
+TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8});
+  const Tensor none = on_gpu({0, 8}), some = on_gpu({4, 8});  // nothing to copy: a kernel less
+  run(session, some, x);
+  run(session, some, x);
+  const Calls made("cuGraphInstantiateWithFlags");
+  run(session, none, x);
+  EXPECT_EQ(made(), 0);
+  run(session, none, x);
+  EXPECT_EQ(made(), 1);
+}
+
+}  // namespace
+}  // namespace onrush::cuda
+
+int main(int argc, char** argv) {
+  // The backend looks for its libraries once, when it is first asked for.
+  setenv("ONRUSH_LIBCUDA", FAKE_DRIVER, 1);
+  setenv("ONRUSH_NVRTC", FAKE_DRIVER, 1);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
