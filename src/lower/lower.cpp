@@ -150,7 +150,8 @@ class SegmentLowering final : public ValueResolver {
   void define(const onnx::Node& node, Results results);
   void collect_results();
   Skeleton skeleton(const std::string& name, const Lowered& value);
-  const Tensor* input_tensor(const Node& node) const;
+  const Tensor& input_tensor(const Node& node) const;
+  Tensor input_value(const Node& node) const;
 
   const onnx::Model& model_;
   const SegmentRequest& request_;
@@ -170,9 +171,15 @@ class SegmentLowering final : public ValueResolver {
 
 // --- values at lowering time
 
-const Tensor* SegmentLowering::input_tensor(const Node& node) const {
+const Tensor& SegmentLowering::input_tensor(const Node& node) const {
   const auto index = static_cast<size_t>(node.as<InputAttr>().index);
-  return &tensor_at(environment_, result_.inputs[index]);
+  return tensor_at(environment_, result_.inputs[index]);
+}
+
+// The same with elements that can be read.
+Tensor SegmentLowering::input_value(const Node& node) const {
+  const Tensor& tensor = input_tensor(node);
+  return request_.on_host ? request_.on_host(tensor) : tensor;
 }
 
 std::optional<Dims> SegmentLowering::dims_of(NodeId id) {
@@ -196,14 +203,14 @@ std::optional<Dims> SegmentLowering::dims_of(NodeId id) {
     shape.push_back(fix(dim, "a tensor of sizes"));
   }
   if (node.op == Op::input) {
-    const Tensor* tensor = input_tensor(node);
-    if (tensor->count() > kMaxInputElements) return std::nullopt;
+    if (input_tensor(node).count() > kMaxInputElements) return std::nullopt;
+    const Tensor tensor = input_value(node);
     Dims dims;
-    for (int64_t i = 0; i < tensor->count(); ++i) {
+    for (int64_t i = 0; i < tensor.count(); ++i) {
       const int index = node.as<InputAttr>().index;
       dims.push_back(b_.shapes().symbol(
           fmt::format("{}[{}]", b_.graph().inputs[static_cast<size_t>(index)].name, i),
-          {SymbolSource::Kind::element, index, i}, load_i64(tensor->dtype(), tensor->data(), i),
+          {SymbolSource::Kind::element, index, i}, load_i64(tensor.dtype(), tensor.data(), i),
           type->dtype == DType::boolean ? 0 : INT64_MIN / 4));
     }
     input_elements_[id.index] = dims;
@@ -245,7 +252,7 @@ std::optional<Tensor> SegmentLowering::value_of(NodeId id) {
     return std::nullopt;
   Tensor tensor;
   if (node.op == Op::input) {
-    tensor = *input_tensor(node);
+    tensor = input_value(node);
     for (Dim dim : std::get<TensorType>(node.type).shape) fix(dim, "a value needed for compiling");
     result_.contents.push_back({node.as<InputAttr>().index, tensor});
   } else {

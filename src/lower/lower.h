@@ -7,6 +7,7 @@
 // the value is there. An If whose condition is known is replaced by the nodes of its branch.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -56,6 +57,8 @@ struct SegmentRequest {
   const onnx::Model* model = nullptr;
   std::vector<NodePtr> nodes;       // in topological order
   std::vector<std::string> wanted;  // names to be there when all nodes have run
+  // Brings a tensor whose elements are needed to host memory; empty: all are there.
+  std::function<Tensor(const Tensor&)> on_host = {};
 };
 
 // A tensor among the environment's values: an element of a sequence, the value of an optional.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 #include "base/check.h"
 #include "base/numeric.h"
@@ -246,15 +245,9 @@ std::unique_ptr<Scope::Position> Scope::position(std::vector<NodePtr> nodes) con
   return position;
 }
 
-// Lowering reads elements, so what the nodes read is brought to the host for it.
 LoweredSegment Scope::lower_at(const Position& position, const Environment& environment) const {
-  std::set<std::string> names(outputs_.begin(), outputs_.end());
-  for (const NodePtr& node : position.nodes) names.merge(names_read(*node));
-  Environment readable(&environment);
-  for (const std::string& name : names)
-    if (const Value* value = environment.find(name); value && !is_on_host(*value))
-      readable.set(name, on_host(*value));
-  return lower({shared_.model, position.nodes, outputs_}, readable);
+  const auto on_host = [](const Tensor& tensor) { return moved_to({}, tensor); };
+  return lower({shared_.model, position.nodes, outputs_, on_host}, environment);
 }
 
 TensorType Scope::type_of(const Environment& environment, const std::string& output) const {

@@ -125,6 +125,16 @@ TEST_F(NewSizes, SizesThatComeAgainHaveGraphsOfTheirOwn) {
   EXPECT_EQ(changed(), 0);
 }
 
+TEST_F(NewSizes, PlansAreMadeWithoutTheElementsOfInputs) {
+  const Session session = decode();
+  const Tensor past = on_gpu({16, 8}), x = on_gpu({1, 8});
+  RunOptions options;
+  options.outputs = {{"present", on_gpu({17, 8})}, {"y", on_gpu({1, 17})}};
+  const Calls copies("cuMemcpyDtoHAsync_v2");
+  session.run({{"past", past}, {"x", x}}, {}, options);
+  EXPECT_EQ(copies(), 0);
+}
+
 TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
   const Session session = decode();
   const Tensor x = on_gpu({1, 8});
