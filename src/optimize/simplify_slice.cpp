@@ -122,6 +122,61 @@ Result concat_of_neighbours(Rewriter& r, NodeId id) {
   return merged ? Result(r.b.concat(parts, axis)) : std::nullopt;
 }
 
+// The shape with an axis of `count` before `axis`, of which this one has its part.
+Dims split(Dims shape, int axis, int64_t count, Dim each) {
+  shape[static_cast<size_t>(axis)] = each;
+  shape.insert(shape.begin() + axis, count);
+  return shape;
+}
+
+// A tensor behind itself is repeated: no kernel has to copy it.
+Result concat_of_itself(Rewriter& r, NodeId id) {
+  if (!r.is(id, Op::concat)) return std::nullopt;
+  const std::vector<NodeId> parts = r.b.node(id).inputs;
+  if (parts.size() < 2 || std::ranges::any_of(parts, [&](NodeId p) { return p != parts[0]; }))
+    return std::nullopt;
+  const int axis = r.b.node(id).as<ConcatAttr>().axis;
+  const Dims shape = r.b.shape(parts[0]), whole = r.b.shape(id);
+  const Dim each = shape[static_cast<size_t>(axis)];
+  const auto count = static_cast<int64_t>(parts.size());
+  const NodeId one = r.b.reshape(parts[0], split(shape, axis, 1, each));
+  return r.b.reshape(r.b.broadcast(one, split(shape, axis, count, each)), whole);
+}
+
+// Two halves of a tensor, the second first, either negated: halves in reverse order times signs.
+// Rotary embeddings spell it so.
+Result concat_of_swapped_halves(Rewriter& r, NodeId id) {
+  if (!r.is(id, Op::concat) || r.b.node(id).inputs.size() != 2) return std::nullopt;
+  const int axis = r.b.node(id).as<ConcatAttr>().axis;
+  NodeId halves[2];
+  float signs[2];
+  for (int i = 0; i < 2; ++i) {
+    const NodeId part = r.operand(id, i);
+    const bool negated = r.is(part, Op::neg);
+    halves[i] = negated ? r.operand(part, 0) : part;
+    signs[i] = negated ? -1.0F : 1.0F;
+    if (!r.is(halves[i], Op::slice)) return std::nullopt;
+  }
+  const NodeId x = r.operand(halves[0], 0);
+  if (r.operand(halves[1], 0) != x || !is_float(r.b.dtype(x))) return std::nullopt;
+  const SliceAttr first = r.b.node(halves[1]).as<SliceAttr>();
+  const auto both = joined(first, r.b.node(halves[0]).as<SliceAttr>(), axis);
+  const Dim each = first.shape[axis];
+  if (!both || !always_equal(both->shape[axis], each + each)) return std::nullopt;
+  const NodeId whole = r.b.slice(x, both->start, both->step, both->shape);
+  NodeId turned =
+      r.b.slice_axis(r.b.reshape(whole, split(both->shape, axis, 2, each)), axis, 1, 2, -1);
+  if (signs[0] != signs[1]) {
+    Dims across(static_cast<size_t>(r.b.rank(turned)), 1);
+    across[static_cast<size_t>(axis)] = 2;
+    const NodeId pair = r.b.constant(Tensor::of<float>(DType::f32, {2}, signs));
+    turned = r.b.mul(turned, r.b.reshape(r.b.cast(pair, r.b.dtype(x)), across));
+  } else if (signs[0] < 0) {
+    turned = r.b.neg(turned);
+  }
+  return r.b.reshape(turned, both->shape);
+}
+
 // --- pad
 
 Result pad_of_pad(Rewriter& r, NodeId id) {
@@ -144,6 +199,8 @@ constexpr Rule kRules[] = {
     {"slice_of_iota", slice_of_iota},
     {"concat_of_concat", concat_of_concat},
     {"concat_of_neighbours", concat_of_neighbours},
+    {"concat_of_itself", concat_of_itself},
+    {"concat_of_swapped_halves", concat_of_swapped_halves},
     {"pad_of_pad", pad_of_pad},
 };
 

@@ -106,6 +106,31 @@ TEST(Slice, ConcatOfConcat) {
   EXPECT_EQ(c.text(c.concat(outer, 0), simplify), "concat(x, x1, x2){axis=0}");
 }
 
+TEST(Slice, ConcatOfItself) {
+  Case c;
+  const NodeId x = c.x({2, 3});
+  const NodeId twice[] = {x, x};
+  EXPECT_EQ(c.text(c.concat(twice, 1), simplify),
+            "reshape(broadcast(reshape(x){shape=[2,1,3]}){shape=[2,2,3]}){shape=[2,6]}");
+}
+
+TEST(Slice, SwappedHalvesAreReadWhereTheyLie) {
+  // The elements of x: [2, 8] from `second` on before `first` others.
+  const auto text = [](int64_t first, int64_t second, bool negated) {
+    Case c;
+    const NodeId x = c.x({2, 8});
+    const NodeId low = c.slice_axis(x, 1, 0, first), high = c.slice_axis(x, 1, second, 8 - second);
+    const NodeId parts[] = {negated ? c.neg(high) : high, low};
+    return c.text(c.concat(parts, 1), simplify);
+  };
+  const std::string reversed =
+      "slice(reshape(x){shape=[2,2,4]}){start=[0,1,0] step=[1,-1,1] shape=[2,2,4]}";
+  EXPECT_EQ(text(4, 4, false), "reshape(" + reversed + "){shape=[2,8]}");
+  EXPECT_NE(text(4, 4, true).find("mul(" + reversed), std::string::npos);
+  EXPECT_NE(text(3, 3, false).find("concat"), std::string::npos);  // of unequal parts
+  EXPECT_NE(text(3, 5, false).find("concat"), std::string::npos);  // with a gap between them
+}
+
 TEST(Slice, PadOfPad) {
   Case c;
   const NodeId x = c.x({2});
