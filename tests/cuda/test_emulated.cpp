@@ -163,6 +163,20 @@ TEST_F(Emulated, Concatenations) {
   products.add("parts", b.finish(), {1, 37}, {Precision::fp32}, [](int64_t size) {
     return std::vector<Shape>{{size, 8}};
   });
+  for (const int64_t half : {3, 16}) {  // rotary embeddings turn the halves of heads
+    Builder c;
+    const Dim n = symbol(c, 5);
+    const NodeId q = c.input("q", {DType::f32, {n, 2, 2 * half}}),
+                 angle = c.input("angle", {DType::f32, {n, 1, half}});
+    const NodeId turned[] = {c.neg(c.slice_axis(q, 2, half, half)), c.slice_axis(q, 2, 0, half)},
+                 twice[] = {angle, angle};
+    const NodeId angles = c.concat(twice, 2);
+    c.output("y", c.add(c.mul(q, angles), c.mul(c.concat(turned, 2), c.add(angles, q))));
+    products.add(fmt::format("halves of {}", half), c.finish(), {1, 5}, {Precision::fp32},
+                 [=](int64_t size) {
+                   return std::vector<Shape>{{size, 2, 2 * half}, {size, 1, half}};
+                 });
+  }
   products.check(0);
 }
 
