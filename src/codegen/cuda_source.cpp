@@ -55,23 +55,31 @@ Extent vectors(const Loops& loops, const std::vector<int>& axes, const Lanes& la
   return extent;
 }
 
-CudaKernel print_pointwise(const Loops& loops, const SizeTable& sizes) {
-  Writer w(sizes);
+// Gives how much there is to do.
+Extent write_pointwise(Writer& w, const Loops& loops) {
   std::vector<int> axes = axes_where(loops, false);
   const Lanes lanes = store_lanes(w, loops, axes);
   axes = lanes_last(std::move(axes), lanes);
   Body body(w, loops, "v", lanes);
   const Extent work = vectors(loops, axes, lanes);
-  w.line("begin_dependent();");
   w.open(fmt::format("for (index w = (index)first_element(); w < {}; w += (index)grid_step())",
                      w.size(work)));
   w.split("w", axes, loops.axes, lanes);
   body.define_all();
   body.store_all();
   w.close();
+  return work;
+}
+
+CudaKernel print_pointwise(std::span<const Loops> all, const SizeTable& sizes) {
+  Writer w(sizes);
+  w.line("begin_dependent();");
+  std::vector<Extent> works;
+  for (const Loops& loops : all) works.push_back(write_pointwise(w, loops));
   CudaKernel kernel = w.finish(256);
   kernel.schedule = CudaSchedule::pointwise;
-  kernel.work = work;
+  kernel.work = works[0];
+  kernel.further_work.assign(works.begin() + 1, works.end());
   return kernel;
 }
 
@@ -341,11 +349,11 @@ CudaLaunch launch_columns(const CudaKernel& kernel, const SizeTable& sizes,
 
 }  // namespace
 
-CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes) {
-  const bool reduces = std::any_of(
-      loops.body.begin(), loops.body.end(),
-      [](const LoopValue& value) { return std::holds_alternative<ReduceValue>(value.data); });
-  return reduces ? ReductionPrinter(loops, sizes).print() : print_pointwise(loops, sizes);
+CudaKernel print_cuda(std::span<const Loops> loops, const SizeTable& sizes) {
+  const bool reduces = std::ranges::any_of(loops[0].body, [](const LoopValue& value) {
+    return std::holds_alternative<ReduceValue>(value.data);
+  });
+  return reduces ? ReductionPrinter(loops[0], sizes).print() : print_pointwise(loops, sizes);
 }
 
 int64_t parts_of(const CudaKernel& kernel, const SizeTable& sizes) {
@@ -396,11 +404,13 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
   };
   switch (kernel.schedule) {
     case CudaSchedule::pointwise: {
+      int64_t most = work;
+      for (const Extent& further : kernel.further_work) most = std::max(most, further.at(sizes));
       // Few elements are spread over all multiprocessors.
-      const int threads = work <= multiprocessors * 64    ? 64
-                          : work <= multiprocessors * 128 ? 128
+      const int threads = most <= multiprocessors * 64    ? 64
+                          : most <= multiprocessors * 128 ? 128
                                                           : 256;
-      return {blocks(work, threads), threads, 1, 1, 0};
+      return {blocks(most, threads), threads, 1, 1, 0};
     }
     case CudaSchedule::row:
       return {blocks(work, kernel.threads / kernel.row_threads), kernel.threads, 1, 1, 0};

@@ -123,14 +123,15 @@ struct CudaKernel {
   std::vector<SizeFact> facts;
   bool checks_indices = false;  // may set the error
   CudaSchedule schedule;
-  Extent work;                 // vectors, rows, columns; of a contraction: batch
-  Extent reduced;              // elements of a row or column
-  int threads = 256;           // of a block
-  int row_threads = 0;         // row: that share one row
-  bool constant_rows = false;  // row: of an extent that no size changes
-  int slice_rows = 0;          // column: elements of a column that a slice of it has at least
-  std::vector<Extent> grid;    // window: their product is the number of blocks
-  Extent m, n, k;              // tile
+  Extent work;                       // vectors, rows, columns; of a contraction: batch
+  std::vector<Extent> further_work;  // pointwise: of loops that follow the first
+  Extent reduced;                    // elements of a row or column
+  int threads = 256;                 // of a block
+  int row_threads = 0;               // row: that share one row
+  bool constant_rows = false;        // row: of an extent that no size changes
+  int slice_rows = 0;                // column: elements of a column that a slice of it has at least
+  std::vector<Extent> grid;          // window: their product is the number of blocks
+  Extent m, n, k;                    // tile
   ContractionTile tile = {};
   int cluster = 0;  // tile: blocks that share one; 0: as a model of the device says
   ContractionMath math = ContractionMath::scalar;
@@ -174,8 +175,9 @@ CudaLaunch launch_of(const CudaKernel& kernel, const SizeTable& sizes, const Cud
 // The values of the Sizes argument.
 std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& sizes, int pass = 0);
 
-// Axes are best merged before (merge_axes.h). Makes no new Dims.
-CudaKernel print_cuda(const Loops& loops, const SizeTable& sizes);
+// Axes are best merged before (merge_axes.h). Makes no new Dims. Several loops become one kernel:
+// REQUIRES that they need nothing of each other, and do not reduce.
+CudaKernel print_cuda(std::span<const Loops> loops, const SizeTable& sizes);
 
 // A contraction as its kernel sees it. Each of the three Loops has merged axes of its own; what
 // they share is the position in each kind of axis.

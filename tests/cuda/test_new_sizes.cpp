@@ -37,7 +37,7 @@ class Calls {
 class NewSizes : public testing::Test {
  protected:
   // A step of a decode: present = past and x, y = softmax of x with present, sizes of past: [n, 8].
-  Session decode() const {
+  Session decode(bool negates = false) const {  // and what is computed from past alone
     onnx::Graph graph = onnx::graph({},
                                     {named("append", node("Concat", {"past", "x"}, {"present"},
                                                           {onnx::attribute("axis", int64_t{0})})),
@@ -45,6 +45,10 @@ class NewSizes : public testing::Test {
                                      named("score", node("MatMul", {"x", "turned"}, {"scores"})),
                                      named("weigh", node("Softmax", {"scores"}, {"y"}))},
                                     {"present", "y"});
+    if (negates) {
+      graph.nodes.push_back(named("negate", node("Neg", {"past"}, {"negative"})));
+      graph.outputs.push_back(onnx::value_info("negative"));
+    }
     graph.inputs = {input("past", {{std::nullopt, "n"}, {8, ""}}), input("x", {{1, ""}, {8, ""}})};
     const std::string bytes = onnx::encode(onnx::model(graph));
     SessionOptions options;
@@ -136,9 +140,9 @@ TEST_F(NewSizes, PlansAreMadeWithoutTheElementsOfInputs) {
 }
 
 TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
-  const Session session = decode();
+  const Session session = decode(true);
   const Tensor x = on_gpu({1, 8});
-  const Tensor none = on_gpu({0, 8}), some = on_gpu({4, 8});  // nothing to copy: a kernel less
+  const Tensor none = on_gpu({0, 8}), some = on_gpu({4, 8});  // nothing to negate: a kernel less
   run(session, some, x);
   run(session, some, x);
   const Calls made("cuGraphInstantiateWithFlags");

@@ -158,7 +158,8 @@ std::vector<NodeId> CudaExecutable::known_operands(const CudaStep& step) const {
       if (buffer.node.valid()) nodes.push_back(buffer.node);
   };
   for (const StepKernel& kernel : step.kernels) {
-    if (const auto* loops = std::get_if<Loops>(&kernel.form)) add(*loops);
+    if (const auto* all = std::get_if<std::vector<Loops>>(&kernel.form))
+      for (const Loops& loops : *all) add(loops);
     if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
       add(c->lhs.loops), add(c->rhs.loops), add(c->epilogue.loops);
     if (const auto* a = std::get_if<CudaAttention>(&kernel.form))

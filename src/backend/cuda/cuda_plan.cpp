@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "codegen/merge_axes.h"
 #include "fuse/fuse.h"
@@ -69,6 +70,10 @@ class KernelKey {
   template <class Number>
   void number(Number x) {
     text.append(reinterpret_cast<const char*>(&x), sizeof x);
+  }
+  void add(const std::vector<Loops>& all) {
+    number(all.size());
+    for (const Loops& loops : all) add(loops);
   }
   void add(const Loops& loops) {
     append_key(text, loops);
@@ -177,11 +182,17 @@ StepKernel CudaPlan::make_kernel(StepKernel::Form form) {
 
 CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) {
   CudaStep result{std::move(step), {}, {}};
-  if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel))
+  if (auto* loops = std::get_if<std::vector<Loops>>(&result.step.kernel)) {
+    // Parts of a concatenation are copied together, as many as make no large program.
+    const size_t most = result.step.group->kind == Group::Kind::concat ? 8 : 1;
+    std::vector<Loops> together;
     for (Loops& kernel : *loops) {
       store_as(kernel, storage_);
-      result.kernels.push_back(make_kernel(merged(kernel)));
+      together.push_back(merged(kernel));
+      if (together.size() < most && &kernel != &loops->back()) continue;
+      result.kernels.push_back(make_kernel(std::exchange(together, {})));
     }
+  }
   if (auto* contraction = std::get_if<Contraction>(&result.step.kernel)) {
     store_as(*contraction, storage_);
     const auto& buffers = contraction->rhs.buffers;
@@ -191,7 +202,8 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) {
     CudaContraction form =
         make_cuda_contraction(*contraction, weights, f32_math(precision_), sizes);
     std::unique_ptr<StepKernel> packing;
-    if (form.packed) packing = std::make_unique<StepKernel>(make_kernel(merged(form.packing)));
+    if (form.packed)
+      packing = std::make_unique<StepKernel>(make_kernel(std::vector{merged(form.packing)}));
     std::optional<CacheKey> signature;
     if (tuning_ && tuning_->is_used() && !form.direct) signature = signature_of(form);
     StepKernel& kernel = result.kernels.emplace_back(make_kernel(std::move(form)));
@@ -294,7 +306,8 @@ const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const Siz
   for (const auto& known : variants)
     if (is_chosen(known->kernel) && serves(known->kernel, sizes, target_)) return *known;
   CudaKernel printed;
-  if (const auto* loops = std::get_if<Loops>(&kernel.form)) printed = print_cuda(*loops, sizes);
+  if (const auto* loops = std::get_if<std::vector<Loops>>(&kernel.form))
+    printed = print_cuda(*loops, sizes);
   else if (const auto* c = std::get_if<CudaContraction>(&kernel.form))
     printed = print_cuda(*c, sizes, target_, choice);
   else if (const auto* a = std::get_if<CudaAttention>(&kernel.form))

@@ -29,7 +29,7 @@ struct KernelVariant {
 
 // One kernel of a step, for all sizes.
 struct StepKernel {
-  using Form = std::variant<Loops, CudaContraction, CudaAttention, CudaPrimitive>;
+  using Form = std::variant<std::vector<Loops>, CudaContraction, CudaAttention, CudaPrimitive>;
 
   Form form;
   std::vector<NodeId> operands;  // the values that it reads and writes, in the order of the form
