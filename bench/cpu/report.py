@@ -210,9 +210,9 @@ def brief_report(section):
     return "\n\n".join(part for part in parts if part)
 
 
-def update_document(path, name, text):
+def update_document(path, name, text, folder="bench/cpu"):
     """Puts the text between the markers of that name; at the end if they are not there."""
-    begin, end = f"<!-- bench/cpu {name}: begin -->", f"<!-- bench/cpu {name}: end -->"
+    begin, end = f"<!-- {folder} {name}: begin -->", f"<!-- {folder} {name}: end -->"
     block = f"{begin}\n{text}\n{end}"
     old = path.read_text() if path.exists() else "# Performance\n"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)

@@ -6,8 +6,8 @@ PyTorch: 64 steps, each with caches that are a row longer.
     [--engines NAME,...] [--sessions N] [--update-docs]
 
 The caches stay on the GPU; all memory is made and bound ahead, so that a step is the engine's work
-alone. The first pass has sizes that the engine has not seen (a step of another size came before),
-in sessions that are new each time; in later passes, of which the engines take turns, all were there.
+alone. The first pass has sizes that the session has not seen but for the first two, in sessions that
+are new each time, the first with kernels still to compile; in later passes, of which the engines take turns, all were there.
 A step with a wait is what a decode needs that looks at every token; "host" is what the engine takes
 until it returns when nobody waits. Needs PyTorch with CUDA, and onnxruntime-gpu for its row; an
 engine that cannot run is left out, and the table says why.
@@ -303,7 +303,7 @@ def main():
     )
     print(text)
     if options.update_docs:
-        report.update_document(ROOT / "docs/performance.md", "decode on a GPU", text)
+        report.update_document(ROOT / "docs/performance.md", "decode", text, "bench/gpu")
 
 
 if __name__ == "__main__":
