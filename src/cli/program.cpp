@@ -298,8 +298,8 @@ CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
       ->type_name("FILE");
   command
       .add_option("--why-slower-than", explain.peer,
-                  "Compare with onnxruntime[:tuned] or pytorch[:channels_last] on the CPU, and say "
-                  "what makes the difference, whichever is the faster")
+                  "Compare with onnxruntime or pytorch[:channels_last], and say what makes the "
+                  "difference, whichever is the faster")
       ->type_name("ENGINE");
   add_torch(command, explain.torch);
   add_python(command, explain.python);
