@@ -14,8 +14,18 @@ namespace {
 constexpr int kMaxDuplicatedWork =
     3;  // elementwise operations worth repeating in each of several kernels
 
+bool is_byte(DType dtype) { return dtype == DType::u8 || dtype == DType::i8; }
+
+// f32 and what accumulates in it, and sums of products of 8-bit integers.
+bool is_generated_contraction(const Graph& graph, const Node& node) {
+  const DType dtype = std::get<TensorType>(node.type).dtype;
+  if (dtype == DType::i32)
+    return is_byte(graph.dtype(node.inputs[0])) && is_byte(graph.dtype(node.inputs[1]));
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
+}
+
 // Evaluated by itself, not generated.
-bool is_host(const Node& node) {
+bool is_host(const Graph& graph, const Node& node) {
   switch (node.op) {
     case Op::scan:
     case Op::sort:
@@ -29,8 +39,7 @@ bool is_host(const Node& node) {
   const auto* type = std::get_if<TensorType>(&node.type);
   if (!type) return true;
   if (class_of(node.op) == OpClass::source || node.op == Op::get) return false;
-  if (class_of(node.op) == OpClass::contraction)
-    return type->dtype != DType::f32 && type->dtype != DType::f16 && type->dtype != DType::bf16;
+  if (class_of(node.op) == OpClass::contraction) return !is_generated_contraction(graph, node);
   return type->dtype == DType::string || is_complex(type->dtype);
 }
 
@@ -80,6 +89,7 @@ class Fuser {
   void require_operand(NodeId user, NodeId operand, int kernel, bool repeats);
   void visit_operands(NodeId id, int kernel, bool repeats = false);
   bool is_free(NodeId id) const;
+  bool is_dequantised(NodeId id) const;
   int work(NodeId id) const;
   bool used_by_several_kernels(NodeId id) const;
   void sort_groups();
@@ -281,7 +291,7 @@ void Fuser::place_reduce(NodeId id) {
 
 void Fuser::place(NodeId id) {
   const Node& node = graph_[id];
-  if (is_host(node))
+  if (is_host(graph_, node))
     return void(
         new_group(Group::Kind::host, id, node.op == Op::loop ? Apart::loop : Apart::primitive));
   switch (class_of(node.op)) {
@@ -356,6 +366,18 @@ bool expands(const Graph& graph, const Node& node) {
   return node.op == Op::broadcast && !is_one(product(graph.shape(node.inputs[0])));
 }
 
+// An 8-bit integer less a weight, times a weight: smaller in memory before than after.
+bool Fuser::is_dequantised(NodeId id) const {
+  const Node& node = graph_[id];
+  if (node.op == Op::cast)
+    return is_byte(graph_.dtype(node.inputs[0])) && is_float(graph_.dtype(id));
+  if (node.op != Op::mul && node.op != Op::sub && node.op != Op::add) return false;
+  for (const size_t i : {0, 1})
+    if (exact_time_[node.inputs[1 - i].index] != Time::run && is_dequantised(node.inputs[i]))
+      return true;
+  return false;
+}
+
 // `kernel`: the group that the user is computed in. `repeats`: the user, or one that it is computed
 // inside of, asks for an element several times.
 void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeats) {
@@ -364,15 +386,17 @@ void Fuser::require_operand(NodeId user, NodeId operand, int kernel, bool repeat
   const bool whole = group(kernel).kind == Group::Kind::host;
   if (node.op == Op::iota && whole) return require(operand, Apart::for_host);
   if (class_of(node.op) == OpClass::source && node.op != Op::random_bits) return;
-  if (home >= 0) {
-    if (home != kernel) require(operand, Apart::shared);
-    else visit_operands(operand, kernel);
-    return;
-  }
   const Node& reader = graph_[user];
   repeats = (repeats && schedule_.home[user.index] < 0) || reader.op == Op::window ||
             reader.op == Op::gather || class_of(reader.op) == OpClass::contraction ||
             expands(graph_, reader);
+  if (home >= 0) {
+    // The integers are what lies in memory, unless they would be dequantised again and again.
+    if (home == kernel || (is_dequantised(operand) && !repeats && !whole))
+      visit_operands(operand, kernel);
+    else require(operand, Apart::shared);
+    return;
+  }
   const bool prepared = time_[operand.index] == Time::prepare && group(kernel).time == Time::run;
   const bool shared = used_by_several_kernels(operand);
   const bool heavy = is_elementwise(node.op) && ((repeats && work(operand) > 0) ||

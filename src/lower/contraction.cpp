@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ir/integer_products.h"
 #include "lower/contraction_ops.h"
 #include "lower/helpers.h"
 #include "lower/op_table.h"
@@ -17,20 +18,42 @@ NodeId broadcast_batch(Builder& b, NodeId x, Dims batch) {
   return b.broadcast(x, std::move(batch));
 }
 
+// Stacks of matrices, and how they are multiplied.
+struct Stacks {
+  NodeId x, y;
+  DotAttr attr;
+};
+
 // Both of rank 2 or more.
-NodeId batched_matmul(Builder& b, NodeId x, NodeId y, DType result) {
+Stacks stacks(Builder& b, NodeId x, NodeId y, DType result) {
   const Dims xs = b.shape(x), ys = b.shape(y);
   const int rank = b.rank(x);
   if (rank >= b.rank(y) && std::all_of(ys.begin(), ys.end() - 2, is_one)) {  // one matrix for all
     y = b.reshape(y, {ys.end() - 2, ys.end()});
-    return b.dot(x, y, {{}, {}, {rank - 1}, {0}, result});
+    return {x, y, {{}, {}, {rank - 1}, {0}, result}};
   }
   const Dims batch = broadcast_shapes({xs.begin(), xs.end() - 2}, {ys.begin(), ys.end() - 2});
   x = broadcast_batch(b, x, batch);
   y = broadcast_batch(b, y, batch);
   const int last = static_cast<int>(batch.size()) + 1;
   const Axes axes = axis_range(0, last - 1);
-  return b.dot(x, y, {axes, axes, {last}, {last - 1}, result});
+  return {x, y, {axes, axes, {last}, {last - 1}, result}};
+}
+
+// A zero point of a matrix as one of each matrix of a stack.
+std::optional<NodeId> with_rank(Builder& b, std::optional<NodeId> zero, int rank) {
+  if (!zero || b.rank(*zero) == 0) return zero;
+  const Dims given = b.shape(*zero);
+  const auto skipped = std::max(0, b.rank(*zero) - rank);
+  Dims shape(static_cast<size_t>(std::max(0, rank - b.rank(*zero))), Dim(1));
+  shape.insert(shape.end(), given.begin() + skipped, given.end());
+  return b.reshape(*zero, std::move(shape));
+}
+
+NodeId batched_product(Builder& b, ShiftedInteger x, ShiftedInteger y) {
+  Stacks s = stacks(b, x.x, y.x, DType::i32);
+  return integer_dot(b, {s.x, with_rank(b, x.zero, b.rank(s.x))},
+                     {s.y, with_rank(b, y.zero, b.rank(s.y))}, s.attr);
 }
 
 // A vector is one row on the left and one column on the right, which the result drops.
@@ -53,15 +76,6 @@ NodeId drop_vector_axes(Builder& b, const Matrices& m, NodeId product) {
   if (m.column) dropped.push_back(rank - 1);
   return b.squeeze(product, dropped);
 }
-
-// A zero point that changes nothing.
-bool is_zero(const Builder& b, std::optional<NodeId> zero_point) {
-  if (!zero_point) return true;
-  const auto elements = b.elements(*zero_point);
-  return elements && std::ranges::all_of(*elements, [](Dim e) { return same(e, 0); });
-}
-
-NodeId to_i32(Builder& b, NodeId x) { return b.cast(x, DType::i32); }
 
 Results lower_matmul(OpContext& c) {
   c.require(c.dtype(0) == c.dtype(1), "the operands of MatMul must have one element type");
@@ -104,50 +118,25 @@ constexpr OpRow kRows[] = {
 
 NodeId matmul(const OpContext& c, NodeId x, NodeId y, DType result) {
   const Matrices m = as_matrices(c, x, y);
-  return drop_vector_axes(c.b, m, batched_matmul(c.b, m.x, m.y, result));
+  Stacks s = stacks(c.b, m.x, m.y, result);
+  return drop_vector_axes(c.b, m, c.b.dot(s.x, s.y, std::move(s.attr)));
 }
 
-// sum (x - x0)(y - y0) = sum xy - x0 sum y - y0 sum x + k x0 y0, so that the product itself stays
-// one of 8-bit integers.
 NodeId integer_matmul(const OpContext& c, NodeId x, std::optional<NodeId> x_zero, NodeId y,
                       std::optional<NodeId> y_zero) {
   Builder& b = c.b;
   const Matrices m = as_matrices(c, x, y);
-  NodeId sums = batched_matmul(b, m.x, m.y, DType::i32);
-  const auto sum_along = [&](NodeId matrix, int axis) {
-    return b.reduce(ReduceKind::sum, to_i32(b, matrix), {axis});
-  };
-  std::optional<NodeId> x0, y0;
-  if (!is_zero(b, x_zero)) {
-    const bool per_row = b.rank(*x_zero) == 1;
-    x0 = to_i32(b, per_row ? b.unsqueeze(*x_zero, {1}) : *x_zero);
-    sums = b.sub(sums, b.mul(*x0, sum_along(m.y, b.rank(m.y) - 2)));
-  }
-  if (!is_zero(b, y_zero)) {
-    y0 = to_i32(b, *y_zero);
-    sums = b.sub(sums, b.mul(*y0, sum_along(m.x, b.rank(m.x) - 1)));
-  }
-  if (x0 && y0)
-    sums = b.add(sums, b.mul(b.mul(*x0, *y0), dim_scalar(b, DType::i32, b.shape(m.x).back())));
-  return drop_vector_axes(b, m, sums);
+  // A vector of x's zero points belongs to its rows, one of y's to its columns.
+  if (x_zero && b.rank(*x_zero) == 1) x_zero = b.unsqueeze(*x_zero, {1});
+  return drop_vector_axes(b, m, batched_product(b, {m.x, x_zero}, {m.y, y_zero}));
 }
 
-// Where only x has a zero point, padding by it keeps the convolution one of 8-bit integers:
-// sum (x - x0) w = sum xw - x0 sum w.
 NodeId integer_convolve(const OpContext& c, NodeId x, std::optional<NodeId> x_zero, NodeId w,
                         std::optional<NodeId> w_zero) {
   Builder& b = c.b;
-  const bool x_plain = is_zero(b, x_zero), w_plain = is_zero(b, w_zero);
-  if (x_plain && w_plain) return convolve(c, x, w, DType::i32);
-  const NodeId x0 = x_plain ? b.scalar(DType::i32, 0) : to_i32(b, b.reshape(*x_zero, {}));
-  if (w_plain) {
-    const NodeId sums = convolve(c, x, w, DType::i32, b.reshape(*x_zero, {}));
-    const NodeId total = b.reduce(ReduceKind::sum, to_i32(b, w), axis_range(1, b.rank(w)));
-    return b.sub(sums, b.mul(x0, b.reshape(total, {b.shape(w)[0]})));
-  }
-  NodeId w0 = to_i32(b, *w_zero);
-  if (b.rank(w0) == 1) w0 = b.unsqueeze(w0, axis_range(1, b.rank(w)));
-  return convolve(c, b.sub(to_i32(b, x), x0), b.sub(to_i32(b, w), w0), DType::i32);
+  Convolution conv = convolution(c, x, w, DType::i32);
+  if (w_zero && b.rank(*w_zero) == 1) w_zero = b.unsqueeze(*w_zero, axis_range(1, b.rank(w)));
+  return integer_conv(b, {conv.x, x_zero}, {conv.w, w_zero}, std::move(conv.attr));
 }
 
 std::span<const OpRow> contraction_ops() { return kRows; }

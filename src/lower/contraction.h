@@ -10,11 +10,15 @@ namespace onrush {
 // ONNX MatMul's rule for operands of any rank from 1 on.
 NodeId matmul(const OpContext& c, NodeId x, NodeId y, DType result);
 
-// The attributes of ONNX Conv over x [N, C, spatial...] and w [O, C / groups, kernel...]. The
-// result is channels last: [N, spatial..., O]. Padding counts as `padding`, a scalar of x's dtype,
-// or else as zero.
-NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result,
-                std::optional<NodeId> padding = {});
+// The attributes of ONNX Conv over x [N, C, spatial...] and w [O, C / groups, kernel...]: operands
+// and attributes of the primitive, all channels last.
+struct Convolution {
+  NodeId x, w;
+  ConvAttr attr;
+};
+Convolution convolution(const OpContext& c, NodeId x, NodeId w, DType result);
+// Its result, [N, spatial..., O].
+NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result);
 
 // Products of 8-bit integers less their zero points, summed as i32: matmul(x - x_zero, y - y_zero).
 // x_zero is a scalar or one a row of x, y_zero a scalar or one a column of y; either may be absent.

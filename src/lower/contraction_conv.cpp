@@ -85,8 +85,7 @@ NodeId transposed_weights(Builder& b, NodeId w, int64_t groups) {
 
 }  // namespace
 
-NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result,
-                std::optional<NodeId> padding) {
+Convolution convolution(const OpContext& c, NodeId x, NodeId w, DType result) {
   Builder& b = c.b;
   const Dims extents = spatial_extents(c, x);
   const int axes = static_cast<int>(extents.size());
@@ -97,19 +96,15 @@ NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result,
             "the number of output channels must be a multiple of 'group'");
   SlidingWindow window = sliding_window(c, kernel_size(c, w), extents);
   require_fit(c, window, extents);
-  x = to_channels_last(b, x);
-  if (padding) {
-    Dims low(axes + 2, Dim(0)), high = low;
-    for (int i = 0; i < axes; ++i) {
-      std::swap(low[1 + i], window.low[i]);
-      std::swap(high[1 + i], window.high[i]);
-    }
-    x = b.pad(x, *padding, std::move(low), std::move(high));
-  }
-  return b.conv(
-      x, to_channels_last(b, w),
-      {std::move(window.stride), std::move(window.dilation), std::vector<int64_t>(axes, 1),
-       std::move(window.low), std::move(window.high), groups, result});
+  return {to_channels_last(b, x),
+          to_channels_last(b, w),
+          {std::move(window.stride), std::move(window.dilation), std::vector<int64_t>(axes, 1),
+           std::move(window.low), std::move(window.high), groups, result}};
+}
+
+NodeId convolve(const OpContext& c, NodeId x, NodeId w, DType result) {
+  Convolution conv = convolution(c, x, w, result);
+  return c.b.conv(conv.x, conv.w, std::move(conv.attr));
 }
 
 Results lower_conv(OpContext& c) {

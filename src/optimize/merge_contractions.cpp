@@ -84,8 +84,9 @@ std::optional<Member> Merger::member(NodeId id) const {
   const Node& node = source_[id];
   if (node.op != Op::dot && node.op != Op::conv) return std::nullopt;
   const bool grouped = node.op == Op::conv && node.as<ConvAttr>().groups != 1;
-  if (grouped || is_weight_[node.inputs[0].index] || !is_weight_[node.inputs[1].index] ||
-      weight_axis(id) < 0)
+  // Sums of integers are wide and do not leave the kernel that scales them.
+  if (grouped || is_integer(source_.dtype(id)) || is_weight_[node.inputs[0].index] ||
+      !is_weight_[node.inputs[1].index] || weight_axis(id) < 0)
     return std::nullopt;
   Member member{id, id, {}};
   if (uses_.count(id) != 1 || uses_.users[id.index].empty()) return member;

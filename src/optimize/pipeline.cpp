@@ -11,19 +11,17 @@
 #include "optimize/fold_weights.h"
 #include "optimize/layout.h"
 #include "optimize/merge_contractions.h"
+#include "optimize/quantized.h"
 #include "optimize/simplify.h"
 
 namespace onrush {
 namespace {
 
 constexpr Pass kPasses[] = {
-    {"simplify", simplify},
-    {"contractions", contractions},
-    {"layout", layout},
-    {"simplify", simplify},
-    {"contractions", contractions},
-    {"fold_weights", fold_weights},
-    {"merge_contractions", merge_contractions},
+    {"quantized", quantized},       {"simplify", simplify},
+    {"contractions", contractions}, {"layout", layout},
+    {"simplify", simplify},         {"contractions", contractions},
+    {"fold_weights", fold_weights}, {"merge_contractions", merge_contractions},
     {"simplify", simplify},
 };
 

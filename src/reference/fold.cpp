@@ -47,7 +47,15 @@ std::optional<std::vector<Tensor>> constant_operands(const Graph& graph, const N
   return operands;
 }
 
+// A quantised weight: products of integers read it as it is.
+bool is_widened_weight(const Graph& graph, const Node& node) {
+  if (node.op != Op::cast || !is_float(std::get<TensorType>(node.type).dtype)) return false;
+  const TensorType& from = graph.type(node.inputs[0]);
+  return is_integer(from.dtype) && bits(from.dtype) <= 8 && from.rank() > 1;
+}
+
 std::optional<Tensor> fold(const Graph& graph, const Node& node) {
+  if (is_widened_weight(graph, node)) return std::nullopt;
   if (!is_small(node) || !has_constant_sizes(node.attr)) return std::nullopt;
   const auto operands = constant_operands(graph, node);
   if (!operands) return std::nullopt;

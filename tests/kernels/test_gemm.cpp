@@ -164,6 +164,145 @@ TEST(Gemm, Bf16WithoutAmx) {
   test_kernel(*kernel);
 }
 
+// --- 8-bit integers
+
+std::vector<uint8_t> random_bytes(size_t n, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::vector<uint8_t> bytes(n);
+  for (uint8_t& x : bytes) x = static_cast<uint8_t>(generator());
+  // The extremes of both kinds, which add up to the largest sums.
+  for (size_t i = 0; i < n; i += 3) bytes[i] = i % 2 == 0 ? 255 : 128;
+  return bytes;
+}
+int as_number(DType dtype, uint8_t byte) {
+  return dtype == DType::u8 ? int{byte} : int{static_cast<int8_t>(byte)};
+}
+
+void test_integers(const GemmKernel& kernel, int64_t k, int cols) {
+  const std::vector<uint8_t> a = random_bytes(size(kernel.rows * k), 1),
+                             b = random_bytes(size(k * cols), 2);
+  const int64_t a_stride = kernel.block_stride(k), c_stride = kernel.cols + 3;
+  const auto block = aligned_bytes(kernel.rows * a_stride);
+  std::memset(block.get(), 0, size(kernel.rows * a_stride));
+  for (int64_t r = 0; r < kernel.rows; ++r)
+    std::memcpy(static_cast<uint8_t*>(block.get()) + r * a_stride, a.data() + r * k, size(k));
+  const auto panel = aligned_bytes(kernel.panel_size(k));
+  kernel.pack_b(panel.get(), b.data(), kernel.rhs, cols, 1, k, cols);
+  for (int rows = 1; rows <= kernel.rows; ++rows) {
+    std::vector<int32_t> c(size(rows * c_stride), 12345);
+    kernel.run({.rows = rows,
+                .cols = cols,
+                .k = kernel.padded_k(k),
+                .a = block.get(),
+                .a_stride = a_stride,
+                .b = panel.get(),
+                .c = c.data(),
+                .c_stride = c_stride});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < c_stride; ++j) {
+        int32_t expected = j < cols ? 0 : 12345;
+        for (int64_t p = 0; j < cols && p < k; ++p)
+          expected += as_number(kernel.operand, a[size(r * k + p)]) *
+                      as_number(kernel.rhs, b[size(p * cols + j)]);
+        ASSERT_EQ(c[size(r * c_stride + j)], expected)
+            << "row " << r << " of " << rows << ", column " << j << ", k " << k;
+      }
+  }
+}
+
+void test_integer_packing(const GemmKernel& kernel) {
+  for (int64_t k : {1, 3, 4, 64, 67, 130})
+    for (int n : {1, 7, kernel.cols}) {
+      const std::vector<uint8_t> b = random_bytes(size(k * n), 7);
+      const auto panel_of = [&](int64_t k_stride, int64_t n_stride, DType dtype) {
+        std::vector<uint8_t> memory(size(k * n) * 16);
+        for (int64_t p = 0; p < k; ++p)
+          for (int j = 0; j < n; ++j)
+            store_i64(dtype, memory.data(), p * k_stride + j * n_stride,
+                      as_number(kernel.rhs, b[size(p * n + j)]));
+        const int64_t bytes = kernel.panel_size(k);
+        const auto panel = aligned_bytes(bytes);
+        std::memset(panel.get(), 0xff, size(bytes));
+        kernel.pack_b(panel.get(), memory.data(), dtype, k_stride, n_stride, k, n);
+        const auto* first = static_cast<const uint8_t*>(panel.get());
+        return std::vector<uint8_t>(first, first + bytes);
+      };
+      const std::vector<uint8_t> expected = panel_of(n, 1, kernel.rhs);
+      ASSERT_EQ(panel_of(1, k, kernel.rhs), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(n + 3, 1, kernel.rhs), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(2 * n, 2, kernel.rhs), expected) << k << " " << n;
+      ASSERT_EQ(panel_of(1, k, DType::i32), expected) << k << " " << n;
+    }
+}
+
+void test_integers(const GemmKernel& kernel) {
+  SCOPED_TRACE(kernel.name);
+  const GemmScope scope(kernel);
+  for (int64_t k : {1, 3, 4, 63, 64, 65, 200})
+    for (int cols : {1, kernel.cols / 2, kernel.cols - 1, kernel.cols}) {
+      test_integers(kernel, k, cols);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  test_integer_packing(kernel);
+}
+
+TEST(Gemm, Integers) {
+  for (DType lhs : {DType::u8, DType::i8})
+    for (DType rhs : {DType::u8, DType::i8}) {
+      if (const auto kernel = gemm_int8_amx(lhs, rhs)) test_integers(*kernel);
+      if (const auto kernel = gemm_int8_vnni(lhs, rhs)) test_integers(*kernel);
+      for_each_target([&] { test_integers(gemm_int8_plain(lhs, rhs)); });
+    }
+}
+
+// Quantisation after sums, to the neighbour and saturating, of some rows and columns.
+TEST(Gemm, IntegerEpilogue) {
+  constexpr int kRows = 5;
+  std::vector<int32_t> sums(kRows * 48);
+  std::mt19937 generator(1);
+  for (int32_t& x : sums) x = static_cast<int32_t>(generator()) / 100000;
+  const std::vector<float> scale = random_floats(32, 2), bias = random_floats(32, 3);
+  const std::vector<uint8_t> residual = random_bytes(kRows * 40, 4);
+  using Kind = IntegerStage::Kind;
+  const float step = 0.37f;
+  const IntegerStage stages[] = {
+      {.kind = Kind::to_f32},
+      {.kind = Kind::multiply_columns, .columns = scale.data()},
+      {.kind = Kind::add_columns, .columns = bias.data()},
+      {.kind = Kind::maximum, .low = -100},
+      {.kind = Kind::quantise, .scale = 3, .zero = 100, .low = 0, .high = 255},
+      {.kind = Kind::dequantise, .scale = 0.5f, .zero = 100},
+      {.kind = Kind::add_all,
+       .dtype = DType::u8,
+       .scale = 0.1f,
+       .zero = 7,
+       .all = residual.data(),
+       .row_stride = 40},
+      {.kind = Kind::quantise, .scale = step, .zero = 10, .low = -128, .high = 127}};
+  for_each_target([&] {
+    for (int columns : {1, 15, 16, 17, 32}) {
+      std::vector<int8_t> out(kRows * 40, 77);
+      finish_integers({.product = sums.data(),
+                       .product_stride = 48,
+                       .rows = kRows,
+                       .columns = columns,
+                       .first_row = 0,
+                       .stages = stages,
+                       .out = out.data(),
+                       .out_stride = 40,
+                       .dtype = DType::i8});
+      for (int r = 0; r < kRows; ++r)
+        for (int j = 0; j < 40; ++j) {
+          float x = float(sums[size(r * 48 + j)]) * scale[size(j % 32)] + bias[size(j % 32)];
+          x = std::clamp(std::nearbyint(std::max(x, -100.0f) / 3) + 100, 0.0f, 255.0f);
+          x = (x - 100) * 0.5f + (float(residual[size(r * 40 + j)]) - 7) * 0.1f;
+          x = std::clamp(std::nearbyint(x / step) + 10, -128.0f, 127.0f);
+          ASSERT_NEAR(out[size(r * 40 + j)], j < columns ? x : 77, j < columns ? 1 : 0);
+        }
+    }
+  });
+}
+
 // f32 on matrix units: as accurate as the vector units.
 void test_split(const SplitGemm& gemm, int64_t k, int rows, int cols) {
   const GemmKernel f32 = gemm_f32();

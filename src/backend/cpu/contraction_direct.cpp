@@ -96,22 +96,24 @@ bool ContractionKernel::Impl::plan_tiles(Direct& d) const {
 // How pixels and taps lie: in whole steps of k for each pixel, or for each row of the window if
 // that adds less. False if both add too much.
 bool ContractionKernel::Impl::plan_pixels(Direct& d) const {
-  const auto padded = [](int64_t length) { return SplitGemm::steps(length) * SplitGemm::kStep; };
+  const int64_t bytes = split ? 2 : gemm.operand_bytes();
+  d.step_length = split ? SplitGemm::kStep : gemm.k_multiple;
+  const auto padded = [&](int64_t length) { return d.steps(length) * d.step_length; };
   const int64_t row = d.columns.window * d.channels;
   const bool pixels = d.channels_last && d.channel_pitch == 1 &&
                       padded(d.channels) * kMostPadding <= d.channels * (kMostPadding + 2) &&
-                      (split || d.channels % 2 == 0);  // pairs lie together in a panel
+                      (split || d.channels * bytes % 4 == 0);  // which lie together in a panel
   const bool rows = !split && !sums_are_short() && d.columns.dilation == 1 &&
                     (d.channel_pitch == 1 || d.columns.pitch == 1);
   // What is read of a row begins anywhere in a cache line, so it is two of them.
   d.by_row = rows && (!pixels || 2 * padded(row) <= padded(d.channels) * d.columns.window);
   if (!pixels && !d.by_row) return false;
   d.tap_length = d.by_row ? row : d.channels;
-  const int64_t steps = SplitGemm::steps(d.tap_length), columns = d.by_row ? 1 : d.columns.window;
-  const int64_t step_bytes = (split ? 3 : 1) * SplitGemm::kStep * 2;
-  d.pixel_bytes = d.by_row ? d.channels * 2 : steps * step_bytes;
+  const int64_t steps = d.steps(d.tap_length), columns = d.by_row ? 1 : d.columns.window;
+  const int64_t step_bytes = (split ? 3 : 1) * d.step_length * bytes;
+  d.pixel_bytes = d.by_row ? d.channels * bytes : steps * step_bytes;
   d.tap_bytes = steps * step_bytes * SplitGemm::kCols;
-  d.panels_ready = !split && d.channels_last && d.tap_length % SplitGemm::kStep == 0;
+  d.panels_ready = !split && d.channels_last && d.tap_length % d.step_length == 0;
   for (int64_t y = 0; y < d.rows.window; ++y)
     for (int64_t x = 0; x < columns; ++x)
       for (int64_t s = 0; s < steps; ++s)
@@ -128,33 +130,35 @@ void ContractionKernel::Impl::plan_direct() {
   if (plan_pixels(*d) && plan_tiles(*d)) direct = std::move(d);
 }
 
-// Pixels of few channels, side by side; false if an element is infinite or NaN.
-bool ContractionKernel::Impl::write_joined_pixels(char* out, const void* pixels) const {
+// Pixels of few channels, side by side; false if an element is infinite or NaN. Element: uint16_t
+// for bf16, or uint8_t for 8-bit integers.
+template <class Element>
+bool ContractionKernel::Impl::write_joined_pixels(Element* out, const void* pixels) const {
   const Direct& d = *direct;
   const int64_t count = d.columns.size, channels = d.channels;
   const DType dtype = lhs.kernel.pure_load()->dtype;
-  auto* elements = reinterpret_cast<uint16_t*>(out);
-  const auto write = [&](uint16_t* to, const void* from, int64_t n) {
-    if (dtype == DType::bf16) std::memcpy(to, from, static_cast<size_t>(n) * 2);
-    else gemm.round_a(to, static_cast<const float*>(from), n);
+  const auto write = [&](Element* to, const void* from, int64_t n) {
+    if (dtype == gemm.operand) std::memcpy(to, from, static_cast<size_t>(n) * sizeof(Element));
+    else gemm.round_a(to, from, n);
   };
   if (d.channel_pitch != 1) {
-    auto* line = static_cast<uint16_t*>(
-        thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(count) * 2));
+    auto* line = static_cast<Element*>(
+        thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(count) * sizeof(Element)));
     for (int64_t c = 0; c < channels; ++c) {
       write(line, advance(pixels, dtype, c * d.channel_pitch), count);
-      for (int64_t i = 0; i < count; ++i) elements[i * channels + c] = line[i];
+      for (int64_t i = 0; i < count; ++i) out[i * channels + c] = line[i];
     }
   } else if (d.columns.pitch == channels) {
-    write(elements, pixels, count * channels);
+    write(out, pixels, count * channels);
   } else {
     for (int64_t i = 0; i < count; ++i)
-      write(elements + i * channels, advance(pixels, dtype, i * d.columns.pitch), channels);
+      write(out + i * channels, advance(pixels, dtype, i * d.columns.pitch), channels);
   }
+  if constexpr (sizeof(Element) == 1) return true;
   constexpr uint16_t kExponent = 0x7f80;
   uint16_t special = 0;
   for (int64_t i = 0; i < count * channels; ++i)
-    special |= static_cast<uint16_t>((elements[i] & kExponent) == kExponent);
+    special |= static_cast<uint16_t>((out[i] & kExponent) == kExponent);
   return special == 0;
 }
 
@@ -162,22 +166,27 @@ bool ContractionKernel::Impl::write_joined_pixels(char* out, const void* pixels)
 bool ContractionKernel::Impl::write_pixels(char* out, const void* pixels) const {
   const Direct& d = *direct;
   const int64_t count = d.columns.size, channels = d.channels;
-  if (d.by_row) return write_joined_pixels(out, pixels);
+  if (d.by_row && gemm.is_integer())
+    return write_joined_pixels(reinterpret_cast<uint8_t*>(out), pixels);
+  if (d.by_row) return write_joined_pixels(reinterpret_cast<uint16_t*>(out), pixels);
   if (split)
     return split->split_pixels(out, d.pixel_bytes, static_cast<const float*>(pixels),
                                d.columns.pitch, count, channels);
-  const int64_t bytes = channels * 2;
+  const int64_t element = gemm.operand_bytes(), bytes = channels * element;
   const DType dtype = lhs.kernel.pure_load()->dtype;
   const auto write = [&](const void* from, int64_t n) {
-    if (dtype == DType::bf16) std::memcpy(out, from, static_cast<size_t>(n) * 2);
-    else gemm.round_a(out, static_cast<const float*>(from), n);
+    if (dtype == gemm.operand) std::memcpy(out, from, static_cast<size_t>(n * element));
+    else gemm.round_a(out, from, n);
   };
   if (bytes == d.pixel_bytes && d.columns.pitch == channels) {
     write(pixels, count * channels);
     return true;
   }
-  if (dtype == DType::bf16) {
-    pad_rows(out, d.pixel_bytes, pixels, d.columns.pitch * 2, count, static_cast<size_t>(bytes));
+  if (dtype == gemm.operand) {
+    const auto row = static_cast<size_t>(bytes);
+    const int64_t pitch = d.columns.pitch * element;
+    if (bytes == d.pixel_bytes) copy_rows(out, bytes, pixels, pitch, count, row);
+    else pad_rows(out, d.pixel_bytes, pixels, pitch, count, row);
     return true;
   }
   for (int64_t i = 0; i < count; ++i, out += d.pixel_bytes) {
@@ -198,7 +207,7 @@ bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buf
     for (int64_t y = task * kRows; y < std::min(d.rows.padded, (task + 1) * kRows); ++y) {
       char* row = image + y * d.columns.padded * d.pixel_bytes;
       const auto clear = [&](int64_t begin, int64_t end) {
-        std::memset(row + begin * d.pixel_bytes, 0,
+        std::memset(row + begin * d.pixel_bytes, copies->fill,
                     static_cast<size_t>((end - begin) * d.pixel_bytes));
       };
       if (y < d.rows.padding || y >= d.rows.padding + d.rows.size) {
@@ -215,19 +224,21 @@ bool ContractionKernel::Impl::write_image(ThreadPool& pool, void* const* lhs_buf
   return all_split;
 }
 
-// A row of the window, of a panel in bf16, from position `first` of k on: the channels of its
-// columns side by side. Pairs of k lie together.
-void ContractionKernel::Impl::write_row_of_taps(uint16_t* out, const uint16_t* panel,
+// A row of the window, of a panel, from position `first` of k on: the channels of its columns side
+// by side. Four bytes of k lie together.
+template <class Element>
+void ContractionKernel::Impl::write_row_of_taps(Element* out, const Element* panel,
                                                 int64_t first) const {
+  constexpr int64_t kTogether = 4 / static_cast<int64_t>(sizeof(Element));
   const Direct& d = *direct;
   std::memset(out, 0, static_cast<size_t>(d.tap_bytes));
-  const auto at = [&](int64_t p) { return p / 2 * gemm.cols * 2 + p % 2; };
+  const auto at = [&](int64_t p) { return p / kTogether * gemm.cols * kTogether + p % kTogether; };
   for (int64_t x = 0; x < d.columns.window; ++x)
     for (int64_t c = 0; c < d.channels; ++c) {
       const int64_t p = d.channels_last ? x * d.channels + c : c * d.columns.window + x;
-      uint16_t* to = out + at(x * d.channels + c);
-      const uint16_t* from = panel + at(first + p);
-      for (int64_t j = 0; j < gemm.cols; ++j) to[2 * j] = from[2 * j];
+      Element* to = out + at(x * d.channels + c);
+      const Element* from = panel + at(first + p);
+      for (int64_t j = 0; j < gemm.cols; ++j) to[kTogether * j] = from[kTogether * j];
     }
 }
 
@@ -239,14 +250,19 @@ bool ContractionKernel::Impl::write_taps(char* out, const char* packed, int64_t 
   bool splits = true;
   for (int64_t tap = 0; tap < d.taps(); ++tap, out += d.tap_bytes) {
     const int64_t first = tap * d.tap_length;
-    const char* from = b + gemm.panel_offset(first) * bits(gemm.operand) / 8;
+    const int64_t element = gemm.operand_bytes();
+    const char* from = b + gemm.panel_offset(first) * element;
     if (split) {
       splits &= split->split_b(out, reinterpret_cast<const float*>(from), d.channels);
-    } else if (!d.channels_last || d.tap_length % 2 != 0) {
-      write_row_of_taps(reinterpret_cast<uint16_t*>(out), reinterpret_cast<const uint16_t*>(b),
-                        first);
+    } else if (!d.channels_last || d.tap_length * element % 4 != 0) {
+      if (gemm.is_integer())
+        write_row_of_taps(reinterpret_cast<uint8_t*>(out), reinterpret_cast<const uint8_t*>(b),
+                          first);
+      else
+        write_row_of_taps(reinterpret_cast<uint16_t*>(out), reinterpret_cast<const uint16_t*>(b),
+                          first);
     } else {
-      const auto bytes = static_cast<size_t>(d.tap_length * gemm.cols * 2);
+      const auto bytes = static_cast<size_t>(d.tap_length * gemm.cols * element);
       std::memcpy(out, from, bytes);
       std::memset(out + bytes, 0, static_cast<size_t>(d.tap_bytes) - bytes);
     }
@@ -260,17 +276,17 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
   const Direct& d = *direct;
   const int64_t n_first = first_column(panel);
   std::optional<Registers> r;
-  if (simple) r = registers(0, 0, n_first, epilogue_buffers);
+  if (in_registers()) r = registers(0, 0, n_first, epilogue_buffers);
   PixelRows rows{.row_bytes = d.columns.step * d.pixel_bytes,
                  .offsets = d.offsets.data(),
                  .steps = static_cast<int64_t>(d.offsets.size()),
                  .b = b,
                  .cols = columns(panel)};
   const auto multiply = split ? split->multiply_pixels : gemm.multiply_pixels;
-  alignas(64) float product[SplitGemm::kRows * SplitGemm::kCols];
-  const auto finish = [&](const Direct::Segment& segment, const float* tile) {
-    const float* from = tile + segment.row * SplitGemm::kCols;
-    if (!simple)
+  alignas(64) std::byte product[SplitGemm::kRows * SplitGemm::kCols * 4];  // f32 or i32
+  const auto finish = [&](const Direct::Segment& segment, const std::byte* tile) {
+    const std::byte* from = tile + segment.row * SplitGemm::kCols * 4;
+    if (!in_registers())
       return run_epilogue(from, SplitGemm::kCols, 0, segment.m, segment.rows, n_first, rows.cols,
                           epilogue_buffers);
     GemmEpilogue here = r->epilogue;
@@ -278,8 +294,9 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
                .cols = rows.cols,
                .c = r->c,
                .c_stride = r->c_stride,
-               .c_dtype = simple->output_dtype,
-               .epilogue = &here};
+               .c_dtype = output_dtype(),
+               .epilogue = simple ? &here : nullptr,
+               .integer_epilogue = program ? &r->integer_epilogue : nullptr};
     next_rows(t, &here, segment.m);
     gemm.finish(t, from, SplitGemm::kCols);
   };
@@ -290,7 +307,7 @@ void ContractionKernel::Impl::run_direct_panel(const char* image, const char* b,
     multiply(rows, product);
     for (int i = 0; i < both; ++i)
       for (int s = 0; s < tiles[i].count; ++s)
-        finish(tiles[i].segments[s], product + i * SplitGemm::kTileRows * SplitGemm::kCols);
+        finish(tiles[i].segments[s], product + i * SplitGemm::kTileRows * SplitGemm::kCols * 4);
   }
 }
 

@@ -42,6 +42,11 @@ ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t ba
   const auto row_stride = [&](const ConcreteAffine& a) {
     return epilogue.axes[kM].empty() ? 0 : a.stride[static_cast<size_t>(epilogue.axes[kM][0])];
   };
+  if (program)
+    return {.epilogue = {},
+            .integer_epilogue = integer_stages(index.data(), n_first, buffers),
+            .c = at(program->output, program->output_address, program->output_dtype),
+            .c_stride = row_stride(program->output_address)};
   const DType residual = simple->residual_dtype;
   return {{.bias = reinterpret_cast<float*>(at(simple->bias, simple->bias_address, DType::f32)),
            .residual = at(simple->residual, simple->residual_address, residual),
@@ -50,11 +55,12 @@ ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t ba
            .activation = simple->activation,
            .low = simple->low,
            .high = simple->high},
+          {},
           at(simple->output, simple->output_address, simple->output_dtype),
           row_stride(simple->output_address)};
 }
 
-void ContractionKernel::Impl::run_epilogue(const float* tile, int64_t tile_stride,
+void ContractionKernel::Impl::run_epilogue(const void* tile, int64_t tile_stride,
                                            int64_t batch_index, int64_t m_first, int64_t rows,
                                            int64_t n_first, int64_t cols,
                                            void* const* buffers) const {
@@ -70,7 +76,7 @@ void ContractionKernel::Impl::run_epilogue(const float* tile, int64_t tile_strid
   for (int64_t done = 0; done < cols; done += place.cols) {
     place.cols = std::min(cols - done, inner - (n_first + done) % inner);
     epilogue.place(place.first.data(), kN, n_first + done);
-    place.accumulator = tile + done;
+    place.accumulator = advance(tile, gemm.product(), done);
     epilogue.kernel.run_tile(place);
   }
 }
@@ -124,7 +130,7 @@ void ContractionKernel::Impl::multiply(const Block& block, GemmTile& t, GemmEpil
     } else {
       t.rows = static_cast<int>(std::min<int64_t>(gemm.rows, left));
       t.a_stride = block.stride;
-      t.a = block.row(first) + p * bits(gemm.operand) / 8;
+      t.a = block.row(first) + p * gemm.operand_bytes();
       t.b = b;
       gemm.run(t);
     }
@@ -143,12 +149,13 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
   GemmTile t{.cols = columns(panel), .k = split_b ? k : gemm.padded_k(k)};
   // What the epilogue does not do in registers goes through a dense tile that stays in L1.
   const int64_t step =
-      simple ? unit : std::max<int64_t>(unit, kTileElements / t.cols / unit * unit);
+      in_registers() ? unit : std::max<int64_t>(unit, kTileElements / t.cols / unit * unit);
   std::optional<Registers> r;
   float* tile = nullptr;
-  if (simple) {
+  if (in_registers()) {
     r = registers(block.batch_index, block.first, n_first, epilogue_buffers);
-    t.c = r->c, t.c_stride = r->c_stride, t.c_dtype = simple->output_dtype;
+    t.c = r->c, t.c_stride = r->c_stride, t.c_dtype = output_dtype();
+    if (program) t.integer_epilogue = &r->integer_epilogue;
   } else {
     tile = static_cast<float*>(
         thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(step * t.cols) * 4));
@@ -162,9 +169,9 @@ void ContractionKernel::Impl::run_panel(const Block& block, const Panels& all, i
       t.next = b + panel_bytes() + panel_bytes() * first / block.rows / 64 * 64;
       t.next_bytes = panel_bytes() * rows / block.rows;
     }
-    if (!simple) t.c = tile;
+    if (!in_registers()) t.c = tile;
     multiply(block, t, simple ? &r->epilogue : nullptr, split_b, first, 0);
-    if (!simple)
+    if (!in_registers())
       run_epilogue(tile, t.cols, block.batch_index, block.first + first, rows, n_first, t.cols,
                    epilogue_buffers);
   }
@@ -267,8 +274,9 @@ ContractionKernel::Impl::Costs ContractionKernel::Impl::costs(bool splits) const
   const int64_t rows = gemm.rows;
   if (!splits) {
     const bool matrix_units = gemm.multiply_pixels != nullptr;
-    const int64_t multiply = matrix_units ? 2 * k + 10 * rows : k * rows;
-    const int64_t fill = k * rows / (is_operand() && gemm.operand != DType::f32 ? 32 : 8);
+    const int64_t bytes = gemm.operand_bytes();
+    const int64_t multiply = matrix_units ? k * bytes + 10 * rows : k * rows * bytes / 4;
+    const int64_t fill = k * rows / (is_operand() && gemm.operand != DType::f32 ? 64 / bytes : 8);
     return {rows, multiply, 0, reads_in_place(m) && is_operand() ? 0 : fill, 0};
   }
   const int64_t steps = SplitGemm::steps(k);
@@ -320,7 +328,7 @@ ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int thread
     if (batch * panels() * SplitGemm::panel_bytes(k) <= kSplitPanelsBytes)
       consider(std::max(kSmallBlockRows, kSmallBlockBytes / row_bytes / unit * unit), true);
   } else {
-    const int64_t row_bytes = gemm.block_stride(k) * bits(gemm.operand) / 8;
+    const int64_t row_bytes = gemm.block_stride(k) * gemm.operand_bytes();
     consider(kBlockBytes / row_bytes / costs.unit * costs.unit, false);
   }
   return *best;

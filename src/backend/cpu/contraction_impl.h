@@ -51,13 +51,50 @@ struct SimpleEpilogue {
 std::optional<SimpleEpilogue> simple_epilogue(const Loops& epilogue, const SizeTable& sizes,
                                               const ContractionPart& part, AxisKind column);
 
+// An epilogue of integer sums as stages over vectors in registers.
+struct IntegerProgram {
+  struct Operand {
+    int buffer = -1;
+    ConcreteAffine address;
+  };
+  struct Stage {
+    IntegerStage stage;
+    int columns = -1;  // of `sides`
+    Operand rows, all;
+  };
+  // Values that depend on columns alone, of which a tile has 32 at most.
+  struct Side {
+    enum class Kind : uint8_t { constant, load, unary, binary };
+    Kind kind;
+    uint32_t constant = 0;  // f32 or i32, as bits
+    Operand from;
+    DType dtype = DType::f32;  // of the load, in memory
+    LoadKernel load = nullptr;
+    UnaryKernel unary = nullptr;
+    BinaryKernel binary = nullptr;
+    int a = -1, b = -1;
+  };
+  static constexpr size_t kColumns = 32;
+  int output = -1;
+  DType output_dtype = DType::i32;
+  ConcreteAffine output_address;
+  std::vector<Stage> stages;
+  std::vector<Side> sides;
+};
+std::optional<IntegerProgram> integer_program(const Loops& epilogue, const SizeTable& sizes,
+                                              const ContractionPart& part);
+
 struct ContractionKernel::Impl {
   ContractionPart lhs, epilogue;
   std::optional<ContractionPart> rhs;  // where it is packed
   int64_t batch = 1, m = 1, n = 1, k = 1;
   GemmKernel gemm;
   const SplitGemm* split = nullptr;  // for blocks of many rows, where the machine has it
+  // At most one of them; neither: the interpreter does it.
   std::optional<SimpleEpilogue> simple;
+  std::optional<IntegerProgram> program;
+  bool in_registers() const { return simple || program; }
+  DType output_dtype() const { return simple ? simple->output_dtype : program->output_dtype; }
 
   // How a pure-load left operand is copied: pieces of a row, each `repeats` runs of `run` columns
   // that follow each other in memory, unless a bound leaves out the first or last of them.
@@ -70,6 +107,7 @@ struct ContractionKernel::Impl {
     int64_t repeats = 1;
     std::vector<Range> bounds;
     std::vector<int64_t> offsets, bound_offsets;  // by piece; by piece and bound
+    uint8_t fill = 0;                             // every byte of what bounds leave out
   };
   std::optional<Copies> copies;
 
@@ -125,9 +163,9 @@ struct ContractionKernel::Impl {
     bool joined;
     int64_t line, tiles;
     Tile tile(int64_t index) const;
-    int64_t taps() const {
-      return static_cast<int64_t>(offsets.size()) / SplitGemm::steps(tap_length);
-    }
+    int64_t step_length;  // of k: elements
+    int64_t steps(int64_t length) const { return (length + step_length - 1) / step_length; }
+    int64_t taps() const { return static_cast<int64_t>(offsets.size()) / steps(tap_length); }
     // As the matrix kernel reads them: a pixel; a tap in a panel; whether the packed panels are so
     // already.
     int64_t pixel_bytes, tap_bytes;
@@ -159,8 +197,8 @@ struct ContractionKernel::Impl {
     int64_t step, rows;
     std::array<int64_t, kMaxBounds> position, position_step;  // by bound
   };
-  // Some rows of the left operand: as f32, unless they lie in memory as the matrix kernel reads
-  // them, and as it does. Strides count elements.
+  // Some rows of the left operand: as f32 (of integers i32), unless they lie in memory as the
+  // matrix kernel reads them, and as it does. Strides count elements.
   struct Block {
     int64_t batch_index, first, rows;
     float* source = nullptr;
@@ -208,7 +246,7 @@ struct ContractionKernel::Impl {
   void pad_operand(const Block& block, int64_t begin, int64_t end) const;
   RowsInSource rows_in_source(int64_t batch_index, int64_t first, int64_t rows,
                               void* const* buffers) const;
-  // Element: float, or uint16_t for bf16.
+  // Element: float, uint16_t for bf16, or uint8_t for 8-bit integers.
   template <class Element>
   void copy_block(Element* block, int64_t stride, int64_t batch_index, int64_t first, int64_t rows,
                   void* const* buffers) const;
@@ -219,7 +257,7 @@ struct ContractionKernel::Impl {
   int64_t padded_rows(int64_t rows) const {
     return (rows + gemm.row_multiple - 1) / gemm.row_multiple * gemm.row_multiple;
   }
-  int64_t panel_bytes() const { return gemm.panel_size(k) * bits(gemm.operand) / 8; }
+  int64_t panel_bytes() const { return gemm.panel_size(k) * gemm.operand_bytes(); }
 
   void compute_block(const ContractionPart& part, AxisKind row_kind, float* block, int64_t stride,
                      int64_t batch_index, int64_t first, int64_t rows, void* const* buffers) const;
@@ -231,18 +269,22 @@ struct ContractionKernel::Impl {
   // Where the epilogue in registers finds its operands, for a block's first row and a panel.
   struct Registers {
     GemmEpilogue epilogue;
+    IntegerEpilogue integer_epilogue;
     char* c;
     int64_t c_stride;
   };
   // To the rows after the next `rows`.
   static void next_rows(GemmTile& tile, GemmEpilogue* epilogue, int64_t rows) {
     tile.c = advance(tile.c, tile.c_dtype, rows * tile.c_stride);
+    tile.first_row += rows;
     if (epilogue && epilogue->residual)
       epilogue->residual =
           advance(epilogue->residual, epilogue->residual_dtype, rows * epilogue->residual_stride);
   }
+  // Valid until the next call on this thread.
   Registers registers(int64_t batch_index, int64_t m_first, int64_t n_first,
                       void* const* buffers) const;
+  IntegerEpilogue integer_stages(const int64_t* index, int64_t n_first, void* const* buffers) const;
   const char* split_panels(ThreadPool& pool, const char* packed) const;
   const char* split_panel(const Panels& panels, int64_t panel, int64_t p, int64_t rows) const;
   void multiply(const Block& block, GemmTile& t, GemmEpilogue* epilogue, const char* split_b,
@@ -264,9 +306,11 @@ struct ContractionKernel::Impl {
   bool plan_pixels(Direct& d) const;
   void plan_direct();
   bool write_pixels(char* out, const void* pixels) const;
-  bool write_joined_pixels(char* out, const void* pixels) const;
+  template <class Element>
+  bool write_joined_pixels(Element* out, const void* pixels) const;
   bool write_image(ThreadPool& pool, void* const* lhs_buffers, char* image) const;
-  void write_row_of_taps(uint16_t* out, const uint16_t* panel, int64_t first) const;
+  template <class Element>
+  void write_row_of_taps(Element* out, const Element* panel, int64_t first) const;
   bool write_taps(char* out, const char* packed, int64_t panel) const;
   void run_direct_panel(const char* image, const char* b, int64_t panel, int64_t tile_first,
                         int64_t tile_last, void* const* epilogue_buffers) const;
@@ -283,7 +327,7 @@ struct ContractionKernel::Impl {
   Partition partition(const Costs& costs, int64_t blocks, int64_t parts, bool split_panels,
                       int threads) const;
   Partition partition(int threads) const;
-  void run_epilogue(const float* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
+  void run_epilogue(const void* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
   void plan_depthwise();
   void run_depthwise(ThreadPool& pool, void* const* lhs_buffers, const float* packed,

@@ -118,7 +118,9 @@ ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
     epilogue = ContractionPart(c.epilogue, sizes, AxisKinds(c), last_axis(c, kN));
   }
   if (gemm.operand == DType::f32) split = split_gemm();
-  simple = simple_epilogue(c.epilogue, sizes, epilogue, depthwise ? kBatch : kN);
+  if (gemm.is_integer() && !depthwise) program = integer_program(c.epilogue, sizes, epilogue);
+  else if (!gemm.is_integer())
+    simple = simple_epilogue(c.epilogue, sizes, epilogue, depthwise ? kBatch : kN);
   if (!depthwise) plan_copies(), plan_direct(), plan_windows();
 }
 
@@ -158,7 +160,8 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   const int cols = static_cast<int>(std::min<int64_t>(gemm.cols, n - first));
   char* out = packed + (batch_index * panels() + panel) * panel_bytes();
   const MemoryLoad* load = rhs->kernel.pure_load();
-  if (load && load->bounds.empty() && rhs->axes[kN].size() <= 1 && rhs->axes[kK].size() <= 1) {
+  if (load && (!gemm.is_integer() || load->dtype == gemm.rhs) && load->bounds.empty() &&
+      rhs->axes[kN].size() <= 1 && rhs->axes[kK].size() <= 1) {
     std::array<int64_t, kMaxAxes> index{};
     rhs->place(index.data(), kBatch, batch_index);
     rhs->place(index.data(), kN, first);
@@ -176,7 +179,7 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   auto* rows = static_cast<float*>(
       thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(stride * cols + 16) * 4));
   compute_block(*rhs, kN, rows, stride, batch_index, first, cols, buffers);
-  gemm.pack_b(out, rows, DType::f32, 1, stride, k, cols);
+  gemm.pack_b(out, rows, gemm.product(), 1, stride, k, cols);
 }
 
 // [taps][channels]

@@ -23,7 +23,8 @@ void copy_elements(Element* out, const Element* from, int64_t n) {
 void ContractionKernel::Impl::plan_copies() {
   const MemoryLoad* load = lhs.kernel.pure_load();
   const int column = lhs.kernel.column_axis();
-  if (!load || (load->dtype != DType::f32 && load->dtype != gemm.operand) ||
+  const bool is_source = load && load->dtype == DType::f32 && !gemm.is_integer();
+  if (!load || (!is_source && load->dtype != gemm.operand) ||
       load->bounds.size() > RowsInSource::kMaxBounds)
     return;
   const auto along = [](const ConcreteAffine& a, int axis) {
@@ -36,6 +37,7 @@ void ContractionKernel::Impl::plan_copies() {
   const bool clipped = std::ranges::any_of(
       load->bounds, [&](const ConcreteBound& bound) { return along(bound.index, column) != 0; });
   Copies c;
+  c.fill = static_cast<uint8_t>(load->fill);
   c.stride = along(load->address, column);
   // Runs follow each other along the axis around the columns, or are single columns.
   int repeated = axes.size() > 1 ? axes[axes.size() - 2] : -1;
@@ -90,13 +92,15 @@ void ContractionKernel::Impl::copy_clipped(Element* out, int64_t piece, const Ro
   }
   begin = std::min(begin, end);
   Element *inside = out + begin * c.run, *after = out + end * c.run;
-  std::fill(out, inside, Element());
+  Element fill;
+  std::memset(&fill, c.fill, sizeof(fill));
+  std::fill(out, inside, fill);
   const Element* source = static_cast<const Element*>(from.first) + r * from.step +
                           c.offsets[static_cast<size_t>(piece)];
   if (c.stride == 1) copy_elements(inside, source + begin * c.run, after - inside);
   else if (end > begin)
     for (int64_t j = 0; j < c.run; ++j) inside[j] = source[j * c.stride];
-  std::fill(after, out + c.repeats * c.run, Element());
+  std::fill(after, out + c.repeats * c.run, fill);
 }
 
 // A piece of all rows: most are whole.
@@ -193,7 +197,7 @@ bool ContractionKernel::Impl::reads_in_place(int64_t rows) const {
   if (gemm.operand == DType::f32 && rows == 1) return true;
   // The kernel reads whole steps of k, of which the rest must be zero.
   return gemm.padded_k(k) == k && row_stride() >= k &&
-         row_stride() * bits(gemm.operand) / 8 % kSetBytes != 0;
+         row_stride() * gemm.operand_bytes() % kSetBytes != 0;
 }
 
 // The last rows of so many in place that are copied, since the kernel reads whole units of rows.
@@ -234,7 +238,7 @@ ContractionKernel::Impl::Block ContractionKernel::Impl::new_block(int64_t batch_
     block.operand = memory.operand;
     block.stride = gemm.block_stride(k);
   }
-  block.row_bytes = block.stride * bits(gemm.operand) / 8;
+  block.row_bytes = block.stride * gemm.operand_bytes();
   if (is_operand() && block.in_place && tail_rows(rows) > 0) {
     block.tail = memory.operand;
     block.tail_first = rows - tail_rows(rows);
@@ -255,7 +259,7 @@ size_t ContractionKernel::Impl::operand_bytes(int64_t rows) const {
   const int64_t stride = in_place ? row_stride() : gemm.block_stride(k);
   // The last block may have a tail where others have none.
   const int64_t count = padded_rows(in_place ? std::min<int64_t>(rows, gemm.rows) : rows);
-  return static_cast<size_t>(stride * count * bits(gemm.operand) / 8 + 64);
+  return static_cast<size_t>(stride * count * gemm.operand_bytes() + 64);
 }
 
 // Rows [begin, end) of a block, begin a multiple of 16; false if they cannot be split.
@@ -283,16 +287,20 @@ bool ContractionKernel::Impl::fill_block(const Block& block, int64_t begin, int6
   return true;
 }
 
-// Rows of bf16 that memory holds as such.
+// Rows that memory holds as the matrix kernel's operand, bf16 or 8-bit integers.
 void ContractionKernel::Impl::fill_operand(const Block& block, int64_t begin, int64_t end,
                                            void* const* buffers) const {
   if (!block.in_place) {
-    copy_block(reinterpret_cast<uint16_t*>(block.operand) + begin * block.stride, block.stride,
-               block.batch_index, block.first + begin, end - begin, buffers);
+    const auto copy = [&]<class Element>(Element*) {
+      copy_block(reinterpret_cast<Element*>(block.operand) + begin * block.stride, block.stride,
+                 block.batch_index, block.first + begin, end - begin, buffers);
+    };
+    if (gemm.is_integer()) copy(static_cast<uint8_t*>(nullptr));
+    else copy(static_cast<uint16_t*>(nullptr));
     return pad_operand(block, begin, end);
   }
   if (!block.tail || end != block.rows) return;
-  const auto row_bytes = static_cast<size_t>(k) * 2;
+  const auto row_bytes = static_cast<size_t>(k * gemm.operand_bytes());
   const int64_t rows = block.rows - block.tail_first;
   for (int64_t r = 0; r < padded_rows(rows); ++r) {
     char* out = block.tail + r * block.row_bytes;
@@ -302,12 +310,12 @@ void ContractionKernel::Impl::fill_operand(const Block& block, int64_t begin, in
   }
 }
 
-// Zeros after rows [begin, end) of a copied operand in bf16, and below the last.
+// Zeros after rows [begin, end) of a copied operand, and below the last.
 void ContractionKernel::Impl::pad_operand(const Block& block, int64_t begin, int64_t end) const {
   if (gemm.padded_k(k) > k)
     for (int64_t r = begin; r < end; ++r)
-      std::memset(block.operand + r * block.row_bytes + k * 2, 0,
-                  static_cast<size_t>(gemm.padded_k(k) - k) * 2);
+      std::memset(block.operand + r * block.row_bytes + k * gemm.operand_bytes(), 0,
+                  static_cast<size_t>((gemm.padded_k(k) - k) * gemm.operand_bytes()));
   if (end == block.rows)
     for (int64_t r = end; r < padded_rows(end); ++r)
       std::memset(block.operand + r * block.row_bytes, 0, static_cast<size_t>(block.row_bytes));

@@ -120,7 +120,8 @@ const Kernels& CpuBinding::bind(const Step& step, bool packs) {
     for (const Loops& kernel : *loops) bound.loops.emplace_back(kernel, sizes_);
   }
   if (const auto* contraction = std::get_if<Contraction>(&step.kernel))
-    bound.contraction.emplace(*contraction, sizes_, executable_.shared().gemm, packs);
+    bound.contraction.emplace(*contraction, sizes_, executable_.shared().kernel_for(*contraction),
+                              packs);
   return bound;
 }
 

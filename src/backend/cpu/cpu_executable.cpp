@@ -31,6 +31,12 @@ void release_pages(const Tensor& tensor) {
 
 }  // namespace
 
+GemmKernel CpuShared::kernel_for(const Contraction& contraction) const {
+  return contraction.accumulator == DType::i32
+             ? gemm_int8(contraction.operand, contraction.rhs_operand)
+             : gemm;
+}
+
 CpuExecutable::CpuExecutable(Schedule schedule, std::shared_ptr<CpuShared> shared)
     : schedule_(std::move(schedule)),
       shared_(std::move(shared)),
@@ -168,7 +174,8 @@ Tensor CpuExecutable::pack(const Step& step, const SizeTable& sizes) {
         at >= contraction->batch_axes && at < contraction->batch_axes + contraction->m_axes;
     if (!is_m && !contraction->rhs.axes[i].extent.is_constant()) return {};
   }
-  const ContractionKernel kernel(*contraction, sizes, shared_->gemm, /*packs=*/true);
+  const ContractionKernel kernel(*contraction, sizes, shared_->kernel_for(*contraction),
+                                 /*packs=*/true);
   // The operand's own description stands for how its buffers are read; m plays no part in it.
   Loops rhs = contraction->rhs;
   for (int i = 0; i < contraction->m_axes; ++i)

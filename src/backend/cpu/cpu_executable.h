@@ -25,7 +25,8 @@ struct CpuShared {
   WeightStore weights;
   Arenas arenas;
   size_t limit;
-  GemmKernel gemm;  // decides the precision of contractions
+  GemmKernel gemm;  // decides the precision of contractions of floats
+  GemmKernel kernel_for(const Contraction& contraction) const;
 };
 
 class CpuExecutable final : public Executable, public std::enable_shared_from_this<CpuExecutable> {

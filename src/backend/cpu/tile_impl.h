@@ -28,7 +28,6 @@ struct TileLoad : MemoryLoad {
   bool plain;  // a copy, no conversion
   LoadKernel load;
   GatherKernel gather;
-  uint64_t fill;  // one element of the compute type
 };
 
 struct TileReduce {

@@ -430,12 +430,11 @@ TileValue Binder::bind(const LoadValue& v, DType dtype) {
   value.detail = static_cast<int>(out_->loads.size());
   // May be narrower in memory than what is computed with.
   const DType stored = loops_.buffers[static_cast<size_t>(v.buffer)].dtype;
-  TileLoad load{{v.buffer, stored, address_[next_address_++], {}},
+  TileLoad load{{v.buffer, stored, address_[next_address_++], {}, 0},
                 {},
                 is_plain(stored),
                 load_kernel(stored),
-                gather_kernel(stored),
-                0};
+                gather_kernel(stored)};
   load.bounds.reserve(v.bounds.size());
   for (const Bound& bound : v.bounds)
     load.bounds.push_back({address_[next_address_++], sizes_(bound.extent)});
@@ -793,7 +792,8 @@ void Binder::find_pure_load() {
   if (value->kind == Kind::expand) value = &o.values[static_cast<size_t>(value->a)];
   if (value->kind != Kind::load) return;
   const TileLoad& load = o.loads[static_cast<size_t>(value->detail)];
-  if (!load.dynamic.empty() || load.fill != 0) return;
+  const bool is_byte = load.dtype == DType::u8 || load.dtype == DType::i8;
+  if (!load.dynamic.empty() || (load.fill != 0 && !is_byte)) return;
   o.pure = value->detail;
 }
 

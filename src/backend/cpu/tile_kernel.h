@@ -43,6 +43,9 @@ struct MemoryLoad {
   DType dtype;  // in memory
   ConcreteAffine address;
   std::vector<ConcreteBound> bounds;
+  uint64_t fill;  // outside of the bounds: one element of the compute type
+  // Of 8-bit integers.
+  int integer_fill() const { return static_cast<int32_t>(fill); }
 };
 
 // Some axes of a kernel, outer first.
@@ -109,6 +112,7 @@ class TileKernel {
   void run_tile(const TilePlace& place) const;
 
   // The one load that is all the body does, if so: contractions then copy by themselves.
+  // Its fill is 0 but of 8-bit integers.
   const MemoryLoad* pure_load() const;
 
   struct Impl;  // tile_impl.h
@@ -131,7 +135,8 @@ enum class ScratchSlot : uint8_t {
   split_panels,
   result_tile,
   places,
-  pointers,  // of contractions
+  pointers,
+  columns,  // of contractions
 };
 void* thread_scratch(ScratchSlot slot, size_t bytes);
 

@@ -10,7 +10,7 @@
 namespace onrush::cpu {
 
 void* thread_scratch(ScratchSlot slot, size_t bytes) {
-  thread_local std::array<Tensor, static_cast<size_t>(ScratchSlot::pointers) + 1> blocks;
+  thread_local std::array<Tensor, static_cast<size_t>(ScratchSlot::columns) + 1> blocks;
   Tensor& block = blocks[static_cast<size_t>(slot)];
   if (!block || block.bytes() < bytes) {
     block = {};

@@ -21,7 +21,7 @@ class Prefetch {
   Prefetch(const GemmTile& tile, int64_t steps)
       : at_(static_cast<const char*>(tile.next)),
         end_(at_ + tile.next_bytes),
-        step_((tile.next_bytes / steps + 127) / 64 * 64) {}
+        step_(steps == 0 ? 0 : (tile.next_bytes / steps + 127) / 64 * 64) {}
   void step() {
     const char* until = at_ + step_ < end_ ? at_ + step_ : end_;
     for (; at_ < until; at_ += 64) __builtin_prefetch(at_, 0, 2);

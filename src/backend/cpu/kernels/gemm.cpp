@@ -32,7 +32,8 @@ void finish_rows(const GemmTile& tile, const float* product, int64_t stride) {
   }
 }
 
-void finish(const GemmTile& tile, const float* product, int64_t stride) {
+void finish(const GemmTile& tile, const void* product_v, int64_t stride) {
+  const auto* product = static_cast<const float*>(product_v);
   const Activation activation = tile.epilogue ? tile.epilogue->activation : Activation::none;
   visit(activation, [&]<Activation kind>() {
     if (tile.c_dtype == DType::f32) finish_rows<kind, float>(tile, product, stride);
@@ -46,7 +47,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace onrush::cpu {
 HWY_EXPORT(finish);
-void finish_tile(const GemmTile& tile, const float* product, int64_t stride) {
+void finish_tile(const GemmTile& tile, const void* product, int64_t stride) {
   HWY_DYNAMIC_DISPATCH(finish)(tile, product, stride);
 }
 }  // namespace onrush::cpu

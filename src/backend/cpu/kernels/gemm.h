@@ -2,8 +2,8 @@
 //
 // C[rows x cols] (+)= A[rows x k] * B[k x cols], with rows <= kernel.rows and cols <= kernel.cols.
 // A lies row by row with any row stride (elements of a row are adjacent), B in a panel that
-// pack_b made, sums are f32. The caller loops over panels, row blocks and k chunks so that a
-// panel's chunk stays in the L2 cache and a block of A in L1.
+// pack_b made, sums are f32, those of 8-bit integers i32. The caller loops over panels, row blocks
+// and k chunks so that a panel's chunk stays in the L2 cache and a block of A in L1.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "backend/cpu/kernels/activation.h"
+#include "backend/cpu/kernels/integer_epilogue.h"
 #include <onrush/dtype.h>
 
 namespace onrush::cpu {
@@ -40,9 +41,12 @@ struct GemmTile {
   const void* b;  // a panel at the row where this chunk of k begins, 64-byte aligned
   void* c;
   int64_t c_stride;
-  DType c_dtype = DType::f32;              // or bf16, rounded to nearest even
+  DType c_dtype = DType::f32;              // or bf16, rounded to nearest even; i32 of integers
   bool accumulate = false;                 // adds to what C holds, f32
   const GemmEpilogue* epilogue = nullptr;  // null: none
+  // Of integers; null: C is the sums. C's first row is row `first_row` of the epilogue's.
+  const IntegerEpilogue* integer_epilogue = nullptr;
+  int64_t first_row = 0;
   // What the caller reads next (the following panel): the kernel may fetch it meanwhile.
   const void* next = nullptr;
   int64_t next_bytes = 0;
@@ -63,7 +67,8 @@ struct PixelRows {
 // One kernel: its sizes and its functions. All strides count elements.
 struct GemmKernel {
   const char* name;  // "f32 avx512 14x32"
-  DType operand;     // of A and of the panel: f32 or bf16
+  DType operand;     // of A: f32, bf16, u8 or s8
+  DType rhs;         // of B, in the panel: operand, or the other one of u8 and s8
   int rows;          // largest row count of a tile (MR)
   int cols;          // columns of a panel (NR)
   int k_multiple;    // k is padded to this with zeros in A and in the panel
@@ -76,23 +81,29 @@ struct GemmKernel {
   void (*end)();
   void (*run)(const GemmTile& tile);
 
-  // finish_tile for products of this kernel.
-  void (*finish)(const GemmTile& tile, const float* product, int64_t stride);
+  // Finishes a tile from sums, as its epilogue says; for any number of rows. product:
+  // [tile.rows][stride] of f32, or i32 from integers.
+  void (*finish)(const GemmTile& tile, const void* product, int64_t stride);
 
   // product[32][32] = 32 rows of pixels times a panel; columns beyond the first 16 are done if
   // `cols` is above 16. A step is k_multiple of k. Null: not there.
-  void (*multiply_pixels)(const PixelRows& rows, float* product) = nullptr;
+  void (*multiply_pixels)(const PixelRows& rows, void* product) = nullptr;
 
-  // Writes n elements of a row of A as `operand`, rounded to nearest even; null for f32.
-  void (*round_a)(void* out, const float* a, int64_t n);
+  // Writes n elements of a row of A, f32 or for integers i32, as `operand`: rounded to nearest
+  // even; of integers the low bits. Null for f32.
+  void (*round_a)(void* out, const void* a, int64_t n);
 
   // Writes the panel of columns 0 .. n-1 of B, n <= cols: element (p, j) is
   // b[p * k_stride + j * n_stride] for p < k. Rows up to padded_k(k) and columns up to `cols`
-  // become zero. `dtype` is that of b (f32, bf16, f16 or whatever load_kernel reads as f32); it is
-  // rounded to `operand`. Fast where one of the strides is 1.
+  // become zero. `dtype` is that of b (f32, bf16, f16 or whatever load_kernel reads as f32; for
+  // integers `rhs`, or i32 of which the low bits count); it is rounded to `rhs`. Fast where one of
+  // the strides is 1.
   void (*pack_b)(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_stride,
                  int64_t k, int n);
 
+  bool is_integer() const { return onrush::is_integer(operand); }
+  DType product() const { return is_integer() ? DType::i32 : DType::f32; }
+  int64_t operand_bytes() const { return bits(operand) / 8; }
   int64_t padded_k(int64_t k) const { return (k + k_multiple - 1) / k_multiple * k_multiple; }
   // Elements (of `operand`) of a panel of k rows, and where its row p begins; p a multiple of
   // k_multiple.
@@ -113,13 +124,16 @@ GemmKernel gemm_f32();
 // nothing. The first call asks the operating system for the use of AMX by this process.
 std::optional<GemmKernel> gemm_bf16();
 
-// Finishes a tile from its product as its epilogue says, for any number of rows. product:
-// [tile.rows][stride].
-void finish_tile(const GemmTile& tile, const float* product, int64_t stride);
+// For 8-bit integers, u8 or s8 each, summed exactly as i32 (modulo 2^32): AMX, else AVX512_VNNI,
+// else the vector units.
+GemmKernel gemm_int8(DType lhs, DType rhs);
 
-// The address `elements` of f32 or bf16 further.
+// GemmKernel::finish of the kernels for floats.
+void finish_tile(const GemmTile& tile, const void* product, int64_t stride);
+
+// The address so many elements of a whole number of bytes further.
 inline char* advance(void* at, DType dtype, int64_t elements) {
-  return static_cast<char*>(at) + elements * (dtype == DType::f32 ? 4 : 2);
+  return static_cast<char*>(at) + elements * (bits(dtype) / 8);
 }
 inline const char* advance(const void* at, DType dtype, int64_t elements) {
   return advance(const_cast<void*>(at), dtype, elements);

@@ -21,8 +21,9 @@ void pack(void* panel, const void* b, DType dtype, int64_t k_stride, int64_t n_s
                   n);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512bf16"))) void round_a(void* out_v, const float* a,
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) void round_a(void* out_v, const void* a_v,
                                                                     int64_t n) {
+  const auto* a = static_cast<const float*>(a_v);
   auto* out = static_cast<uint16_t*>(out_v);
   int64_t i = 0;
   for (; i + 32 <= n; i += 32)
@@ -80,7 +81,8 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) void finish_bf16(const Ge
   }
 }
 
-void finish(const GemmTile& tile, const float* product, int64_t stride) {
+void finish(const GemmTile& tile, const void* product_v, int64_t stride) {
+  const auto* product = static_cast<const float*>(product_v);
   const GemmEpilogue* e = tile.epilogue;
   if (tile.c_dtype != DType::bf16 || (e && e->activation != Activation::none))
     return finish_tile(tile, product, stride);
@@ -177,11 +179,11 @@ ONRUSH_AMX void multiply_pixel_steps(const PixelRows& rows) {
   }
 }
 
-ONRUSH_AMX void amx_multiply_pixels(const PixelRows& rows, float* product) {
+ONRUSH_AMX void amx_multiply_pixels(const PixelRows& rows, void* product) {
   amx_zero_c();
   if (rows.cols > kCols / 2) multiply_pixel_steps<true>(rows);
   else multiply_pixel_steps<false>(rows);
-  amx_store_c({product, kCols * sizeof(float), kTileRows * kCols}, true);
+  amx_store_c({static_cast<float*>(product), kCols * sizeof(float), kTileRows * kCols}, true);
 }
 
 ONRUSH_AMX void amx_run(const GemmTile& tile) {
@@ -259,6 +261,7 @@ void dot_run(const GemmTile& tile) {
 
 constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
                              .operand = DType::bf16,
+                             .rhs = DType::bf16,
                              .rows = 2 * kTileRows,
                              .cols = kCols,
                              .k_multiple = kTileK,
@@ -273,6 +276,7 @@ constexpr GemmKernel kAmx = {.name = "bf16 amx 32x32",
 
 constexpr GemmKernel kDot = {.name = "bf16 avx512_bf16 14x32",
                              .operand = DType::bf16,
+                             .rhs = DType::bf16,
                              .rows = kRows,
                              .cols = kCols,
                              .k_multiple = 2,

@@ -150,6 +150,7 @@ GemmKernel kernel() {
                   : kBaseline ? "f32 baseline 4x8"
                               : "f32 avx2 6x16",
           .operand = DType::f32,
+          .rhs = DType::f32,
           .rows = kRows,
           .cols = kCols,
           .k_multiple = 1,

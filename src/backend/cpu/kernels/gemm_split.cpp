@@ -220,7 +220,8 @@ ONRUSH_AMX void multiply_pixel_steps(const PixelRows& rows) {
   }
 }
 
-ONRUSH_AMX void multiply_pixels(const PixelRows& rows, float* product) {
+ONRUSH_AMX void multiply_pixels(const PixelRows& rows, void* product_v) {
+  auto* product = static_cast<float*>(product_v);
   constexpr size_t kStride = SplitGemm::kCols * sizeof(float);
   constexpr int64_t kUnit = SplitGemm::kTileRows * SplitGemm::kCols;
   _tile_zero(0);

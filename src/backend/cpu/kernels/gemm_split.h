@@ -35,7 +35,7 @@ struct SplitGemm {
   void (*end)();
   void (*run)(const GemmTile& tile);
   // As GemmKernel's.
-  void (*multiply_pixels)(const PixelRows& rows, float* product);
+  void (*multiply_pixels)(const PixelRows& rows, void* product);
 
   static constexpr int64_t units(int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
   static constexpr int64_t pixel_bytes(int64_t k) { return steps(k) * 3 * kStep * 2; }

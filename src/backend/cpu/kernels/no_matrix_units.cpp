@@ -6,6 +6,8 @@ namespace onrush::cpu {
 
 std::optional<GemmKernel> gemm_bf16() { return std::nullopt; }
 std::optional<GemmKernel> gemm_bf16_dot() { return std::nullopt; }
+std::optional<GemmKernel> gemm_int8_amx(DType, DType) { return std::nullopt; }
+std::optional<GemmKernel> gemm_int8_vnni(DType, DType) { return std::nullopt; }
 const SplitGemm* split_gemm() { return nullptr; }
 
 }  // namespace onrush::cpu
