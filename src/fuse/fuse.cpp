@@ -366,11 +366,13 @@ bool expands(const Graph& graph, const Node& node) {
   return node.op == Op::broadcast && !is_one(product(graph.shape(node.inputs[0])));
 }
 
-// An 8-bit integer less a weight, times a weight: smaller in memory before than after.
+// An 8-bit integer widened, perhaps less a weight, times a weight: smaller in memory before.
 bool Fuser::is_dequantised(NodeId id) const {
   const Node& node = graph_[id];
-  if (node.op == Op::cast)
-    return is_byte(graph_.dtype(node.inputs[0])) && is_float(graph_.dtype(id));
+  if (node.op == Op::cast) {
+    const DType dtype = graph_.dtype(id);
+    return is_byte(graph_.dtype(node.inputs[0])) && (is_float(dtype) || dtype == DType::i32);
+  }
   if (node.op != Op::mul && node.op != Op::sub && node.op != Op::add) return false;
   for (const size_t i : {0, 1})
     if (exact_time_[node.inputs[1 - i].index] != Time::run && is_dequantised(node.inputs[i]))

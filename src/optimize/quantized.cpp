@@ -197,6 +197,22 @@ Result maximum_of_integers(Rewriter& r, NodeId id) {
   return dequantise(b, *x);
 }
 
+// Rows of a table, for example.
+Result gathered_integers(Rewriter& r, NodeId id) {
+  Builder& b = r.b;
+  if (!r.is(id, Op::gather)) return std::nullopt;
+  auto x = dequantised(r, r.operand(id, 0));
+  if (!x || !is_one_number(b, x->scale) || (x->zero && !is_one_number(b, *x->zero)))
+    return std::nullopt;
+  const Node& gather = b.node(id);
+  const std::vector<NodeId> indices(gather.inputs.begin() + 1, gather.inputs.end());
+  const Dims shape = b.shape(id), ones(shape.size(), Dim(1));
+  x->x = b.gather(x->x, indices, std::vector<int>(gather.as<IndexAttr>().source), shape);
+  x->scale = b.reshape(x->scale, ones);
+  if (x->zero) x->zero = b.reshape(*x->zero, ones);
+  return dequantise(b, *x);
+}
+
 // Quantised alike: the scale is the same number, and so is the zero point.
 Result quantised_again(Rewriter& r, NodeId id) {
   Builder& b = r.b;
@@ -228,9 +244,8 @@ Result quantised_again(Rewriter& r, NodeId id) {
 }
 
 constexpr Rule kRules[] = {
-    {"dot_of_integers", dot_of_integers},
-    {"conv_of_integers", conv_of_integers},
-    {"maximum_of_integers", maximum_of_integers},
+    {"dot_of_integers", dot_of_integers},         {"conv_of_integers", conv_of_integers},
+    {"maximum_of_integers", maximum_of_integers}, {"gathered_integers", gathered_integers},
     {"quantised_again", quantised_again},
 };
 

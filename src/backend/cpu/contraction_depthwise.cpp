@@ -12,8 +12,11 @@ void ContractionKernel::Impl::plan_depthwise() {
   const MemoryLoad* load = lhs.kernel.pure_load();
   const TileAxes& axes = lhs.kernel.axes();
   const int channel = lhs.kernel.column_axis();
-  if (!load || !is_activation(load->dtype) || channel < 0 || lhs.axes[kBatch].size() != 1 ||
-      epilogue.axes[kBatch].size() != 1)
+  // Sums of integers are exact in f32 up to 2^24.
+  constexpr int64_t kMostTaps = (1 << 24) / (2 * 255 * 255);
+  const bool fits = load && (gemm.is_integer() ? load->dtype == gemm.operand && k <= kMostTaps
+                                               : is_activation(load->dtype));
+  if (!fits || channel < 0 || lhs.axes[kBatch].size() != 1 || epilogue.axes[kBatch].size() != 1)
     return;
   const auto along = [](const ConcreteAffine& a, int axis) {
     return axis < 0 ? 0 : a.stride[static_cast<size_t>(axis)];
@@ -68,6 +71,36 @@ void ContractionKernel::Impl::plan_depthwise() {
   depthwise = std::move(d);
 }
 
+// The program on [width][channels] sums, from channel c_first on.
+void ContractionKernel::Impl::finish_depthwise_row(const int32_t* sums, int64_t row,
+                                                   int64_t c_first, int64_t channels,
+                                                   void* const* buffers) const {
+  const int64_t width = depthwise->width;
+  const int axes = epilogue.kernel.axes().count;
+  constexpr auto kColumns = static_cast<int64_t>(IntegerProgram::kColumns);
+  std::array<int64_t, kMaxAxes> index{};
+  epilogue.place(index.data(), kM, row * width);
+  for (int64_t c = 0; c < channels; c += kColumns) {
+    epilogue.place(index.data(), kBatch, c_first + c);
+    const int64_t columns = std::min(kColumns, channels - c);
+    const IntegerEpilogue stages = integer_stages(index.data(), columns, buffers);
+    finish_integers(
+        {.product = sums + c,
+         .product_stride = channels,
+         .rows = static_cast<int>(width),
+         .columns = static_cast<int>(columns),
+         .first_row = 0,
+         .stages = stages,
+         .out = advance(buffers[program->output], program->output_dtype,
+                        dot(program->output_address, index.data(), axes)),
+         .out_stride =
+             epilogue.axes[kM].empty()
+                 ? batch
+                 : program->output_address.stride[static_cast<size_t>(epilogue.axes[kM][0])],
+         .dtype = program->output_dtype});
+  }
+}
+
 // Channels [c_first, c_last) of a row of results.
 void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_t c_last,
                                             void* const* lhs_buffers, const float* packed,
@@ -98,6 +131,7 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
   DepthwiseRow r{.rows = window,
                  .row_count = row_count,
                  .pixel_dtype = load.dtype,
+                 .pixel_zero = static_cast<float>(load.integer_fill()),
                  .pixel_step = d.pixel_step,
                  .column_step = d.column_step,
                  .weight_step = d.weight_step * batch,
@@ -117,7 +151,7 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
   };
   const auto scratch = [&] {
     return static_cast<float*>(
-        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels) * 4));
+        thread_scratch(ScratchSlot::result_tile, static_cast<size_t>(width * channels + 16) * 4));
   };
   if (simple && simple->residual < 0) {
     index = {};
@@ -152,7 +186,13 @@ void ContractionKernel::Impl::depthwise_row(int64_t row, int64_t c_first, int64_
     return;
   }
   float* sums = scratch();
+  if (gemm.is_integer()) r.bias = packed + k * batch + c_first;
   compute(sums, channels);
+  if (gemm.is_integer())
+    convert_kernel(Compute::f32, Compute::i32)(sums, sums, static_cast<size_t>(width * channels));
+  if (program)
+    return finish_depthwise_row(reinterpret_cast<int32_t*>(sums), row, c_first, channels,
+                                epilogue_buffers);
   const int64_t cols_at_once = std::min<int64_t>(channels, kTileElements);
   const int64_t rows_at_once = std::max<int64_t>(1, kTileElements / cols_at_once);
   for (int64_t x = 0; x < width; x += rows_at_once)

@@ -44,7 +44,8 @@ ContractionKernel::Impl::Registers ContractionKernel::Impl::registers(int64_t ba
   };
   if (program)
     return {.epilogue = {},
-            .integer_epilogue = integer_stages(index.data(), n_first, buffers),
+            .integer_epilogue = integer_stages(
+                index.data(), std::min<int64_t>(IntegerProgram::kColumns, n - n_first), buffers),
             .c = at(program->output, program->output_address, program->output_dtype),
             .c_stride = row_stride(program->output_address)};
   const DType residual = simple->residual_dtype;

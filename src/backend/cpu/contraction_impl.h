@@ -60,8 +60,10 @@ struct IntegerProgram {
   struct Stage {
     IntegerStage stage;
     int columns = -1;  // of `sides`
+    int table = -1;    // of `tables`
     Operand rows, all;
   };
+  using Table = std::array<float, 256>;
   // Values that depend on columns alone, of which a tile has 32 at most.
   struct Side {
     enum class Kind : uint8_t { constant, load, unary, binary };
@@ -80,9 +82,10 @@ struct IntegerProgram {
   ConcreteAffine output_address;
   std::vector<Stage> stages;
   std::vector<Side> sides;
+  std::vector<Table> tables;
 };
 std::optional<IntegerProgram> integer_program(const Loops& epilogue, const SizeTable& sizes,
-                                              const ContractionPart& part);
+                                              const ContractionPart& part, AxisKind column);
 
 struct ContractionKernel::Impl {
   ContractionPart lhs, epilogue;
@@ -112,6 +115,8 @@ struct ContractionKernel::Impl {
   std::optional<Copies> copies;
 
   // A convolution with as many groups as channels: rows of results, each from rows of an image.
+  // Integers are multiplied as f32; behind their packed weights lies what all of a window would add
+  // if it were padding.
   struct Depthwise {
     struct WindowRow {
       int64_t offset;  // floats: of its first column's pixel
@@ -332,6 +337,8 @@ struct ContractionKernel::Impl {
   void plan_depthwise();
   void run_depthwise(ThreadPool& pool, void* const* lhs_buffers, const float* packed,
                      void* const* epilogue_buffers) const;
+  void finish_depthwise_row(const int32_t* sums, int64_t row, int64_t c_first, int64_t channels,
+                            void* const* epilogue_buffers) const;
   void depthwise_row(int64_t row, int64_t c_first, int64_t c_last, void* const* lhs_buffers,
                      const float* packed, void* const* epilogue_buffers) const;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
+#include <numeric>
 
 #include "backend/cpu/contraction_impl.h"
 #include "base/check.h"
@@ -118,9 +120,9 @@ ContractionKernel::Impl::Impl(const Contraction& c, const SizeTable& sizes,
     epilogue = ContractionPart(c.epilogue, sizes, AxisKinds(c), last_axis(c, kN));
   }
   if (gemm.operand == DType::f32) split = split_gemm();
-  if (gemm.is_integer() && !depthwise) program = integer_program(c.epilogue, sizes, epilogue);
-  else if (!gemm.is_integer())
-    simple = simple_epilogue(c.epilogue, sizes, epilogue, depthwise ? kBatch : kN);
+  const AxisKind column = depthwise ? kBatch : kN;
+  if (gemm.is_integer()) program = integer_program(c.epilogue, sizes, epilogue, column);
+  else simple = simple_epilogue(c.epilogue, sizes, epilogue, column);
   if (!depthwise) plan_copies(), plan_direct(), plan_windows();
 }
 
@@ -182,12 +184,17 @@ void ContractionKernel::Impl::pack_panel(int64_t batch_index, int64_t panel, voi
   gemm.pack_b(out, rows, gemm.product(), 1, stride, k, cols);
 }
 
-// [taps][channels]
+// [taps][channels], and for integers the sum of the taps times the padding.
 void ContractionKernel::Impl::pack_depthwise(void* const* buffers, float* packed) const {
   auto* row =
       static_cast<float*>(thread_scratch(ScratchSlot::lhs_block, static_cast<size_t>(k + 16) * 4));
   for (int64_t channel = 0; channel < batch; ++channel) {
     compute_block(*rhs, kN, row, k, channel, 0, 1, buffers);
+    if (gemm.is_integer()) {
+      convert_kernel(Compute::i32, Compute::f32)(row, row, static_cast<size_t>(k));
+      const auto padding = static_cast<float>(lhs.kernel.pure_load()->integer_fill());
+      packed[k * batch + channel] = padding * std::accumulate(row, row + k, 0.0f);
+    }
     for (int64_t tap = 0; tap < k; ++tap) packed[tap * batch + channel] = row[tap];
   }
 }
@@ -201,11 +208,16 @@ ContractionKernel::~ContractionKernel() = default;
 ContractionKernel::ContractionKernel(ContractionKernel&&) noexcept = default;
 
 int64_t ContractionKernel::packed_bytes() const {
-  if (impl_->depthwise) return impl_->k * impl_->batch * static_cast<int64_t>(sizeof(float));
+  if (impl_->depthwise)
+    return (impl_->k + (impl_->gemm.is_integer() ? 1 : 0)) * impl_->batch *
+           static_cast<int64_t>(sizeof(float));
   return impl_->batch * impl_->panels() * impl_->panel_bytes();
 }
 
 std::string ContractionKernel::packed_layout() const {
+  if (impl_->depthwise && impl_->gemm.is_integer())
+    return fmt::format("depthwise integers, padding {}",
+                       impl_->lhs.kernel.pure_load()->integer_fill());
   return impl_->depthwise ? "depthwise" : impl_->gemm.name;
 }
 

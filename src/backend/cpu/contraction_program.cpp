@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "backend/cpu/contraction_epilogue.h"
 #include "base/check.h"
@@ -84,7 +86,7 @@ class ProgramReader : EpilogueReader {
       return true;
     }
     if (const auto* convert = std::get_if<ConvertValue>(&v.data))
-      return read_conversion(convert->operand, v.dtype);
+      return read_function(id) || read_conversion(convert->operand, v.dtype);
     const auto* op = std::get_if<OpValue>(&v.data);
     if (!op || op->operands.size() != 2) return false;
     if (read_quantisation(id)) return true;
@@ -95,6 +97,86 @@ class ProgramReader : EpilogueReader {
     if (!read(chain)) return false;
     return v.dtype == DType::i32 ? apply_i32(op->op, other)
                                  : v.dtype == DType::f32 && apply_f32(op->op, other);
+  }
+
+  // --- functions of what was quantised before, from 8 bits to 8 bits
+
+  using Table = IntegerProgram::Table;
+
+  // Elements of the value for each of the 256 arguments, all f32.
+  const Table* tabulate(ValueId id, ValueId argument, std::map<ValueId, Table>& known) const {
+    const auto [entry, is_new] = known.try_emplace(id);
+    Table& table = entry->second;
+    const LoopValue& v = value(id);
+    if (!is_new) return &table;
+    if (id == argument) {
+      for (size_t i = 0; i < table.size(); ++i)
+        table[i] = static_cast<float>(i) + (v.dtype == DType::i8 ? -128.0f : 0.0f);
+      return &table;
+    }
+    if (const auto c = constant(id)) {
+      table.fill(*c);
+      return &table;
+    }
+    if (const auto* convert = std::get_if<ConvertValue>(&v.data)) {
+      const DType from = value(convert->operand).dtype;
+      if (!(v.dtype == DType::f32 && is_byte(from)) && !(is_byte(v.dtype) && from == DType::f32))
+        return nullptr;
+      const Table* operand = tabulate(convert->operand, argument, known);
+      if (operand) table = *operand;
+      return operand ? &table : nullptr;
+    }
+    const auto* op = std::get_if<OpValue>(&v.data);
+    if (!op || v.dtype != DType::f32 || op->operands.size() > 2) return nullptr;
+    const Table* a = tabulate(op->operands[0], argument, known);
+    if (!a) return nullptr;
+    if (op->operands.size() == 1) {
+      const UnaryKernel kernel = unary_kernel(op->op, Compute::f32);
+      if (kernel) kernel(table.data(), a->data(), table.size());
+      return kernel ? &table : nullptr;
+    }
+    const Table* b = tabulate(op->operands[1], argument, known);
+    const BinaryKernel kernel =
+        class_of(op->op) == OpClass::binary ? binary_kernel(op->op, Compute::f32) : nullptr;
+    if (!b || !kernel) return nullptr;
+    kernel(table.data(), a->data(), b->data(), table.size());
+    return &table;
+  }
+
+  // Finds the one 8-bit value through which `id` depends on the sums, and all that lies between;
+  // false if there are several.
+  bool find_argument(ValueId id, ValueId& argument, std::set<ValueId>& seen) const {
+    if (!contains(id) || !seen.insert(id).second) return true;
+    const LoopValue& v = value(id);
+    if (is_byte(v.dtype) && seen.size() > 1) {
+      if (argument >= 0 && argument != id) return false;
+      argument = id;
+      return true;
+    }
+    if (const auto* convert = std::get_if<ConvertValue>(&v.data))
+      return find_argument(convert->operand, argument, seen);
+    const auto* op = std::get_if<OpValue>(&v.data);
+    return op && std::ranges::all_of(op->operands, [&](ValueId operand) {
+             return find_argument(operand, argument, seen);
+           });
+  }
+
+  // Worth a table where it is more than another scale and zero point.
+  bool read_function(ValueId id) {
+    constexpr size_t kFewOperations = 9;
+    if (!is_byte(value(id).dtype)) return false;
+    ValueId argument = -1;
+    std::set<ValueId> seen;
+    if (!find_argument(id, argument, seen) || argument < 0 || seen.size() <= kFewOperations)
+      return false;
+    std::map<ValueId, Table> known;
+    const Table* table = tabulate(id, argument, known);
+    if (!table || !read(argument)) return false;
+    Stage& stage = push(Kind::look_up);
+    stage.table = static_cast<int>(result_.tables.size());
+    stage.stage.zero = value(argument).dtype == DType::i8 ? -128 : 0;
+    result_.tables.push_back(*table);
+    return true;
   }
 
   // Whole numbers in range of 8 bits stay f32.
@@ -305,12 +387,11 @@ class ProgramReader : EpilogueReader {
 }  // namespace
 
 std::optional<IntegerProgram> integer_program(const Loops& epilogue, const SizeTable& sizes,
-                                              const ContractionPart& part) {
-  return ProgramReader(epilogue, sizes, part, kN).read();
+                                              const ContractionPart& part, AxisKind column) {
+  return ProgramReader(epilogue, sizes, part, column).read();
 }
 
-// `index`: of the first row and column of a block's panel.
-IntegerEpilogue ContractionKernel::Impl::integer_stages(const int64_t* index, int64_t n_first,
+IntegerEpilogue ContractionKernel::Impl::integer_stages(const int64_t* index, int64_t columns,
                                                         void* const* buffers) const {
   const IntegerProgram& p = *program;
   const int axes = epilogue.kernel.axes().count;
@@ -319,8 +400,9 @@ IntegerEpilogue ContractionKernel::Impl::integer_stages(const int64_t* index, in
   auto* memory = static_cast<char*>(
       thread_scratch(ScratchSlot::columns, side_bytes + p.stages.size() * sizeof(IntegerStage)));
   const auto at = [&](int side) { return memory + static_cast<size_t>(side) * kBytes; };
-  const auto count = static_cast<size_t>(std::min<int64_t>(IntegerProgram::kColumns, n - n_first));
-  const int column = epilogue.axes[kN].empty() ? -1 : epilogue.axes[kN][0];
+  const auto count = static_cast<size_t>(columns);
+  const AxisList& along = epilogue.axes[depthwise ? kBatch : kN];
+  const int column = along.empty() ? -1 : along[0];
   for (size_t i = 0; i < p.sides.size(); ++i) {
     const Side& side = p.sides[i];
     char* out = at(static_cast<int>(i));
@@ -345,6 +427,7 @@ IntegerEpilogue ContractionKernel::Impl::integer_stages(const int64_t* index, in
     const Stage& from = p.stages[i];
     stages[i] = from.stage;
     if (from.columns >= 0) stages[i].columns = at(from.columns);
+    if (from.table >= 0) stages[i].columns = p.tables[static_cast<size_t>(from.table)].data();
     stages[i].rows = address(from.rows, DType::f32);  // or i32
     stages[i].all = address(from.all, from.stage.dtype);
   }

@@ -15,7 +15,14 @@ namespace onrush::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Access: of whole vectors of channels, or of the part of one that is left. Pixel: float, or
-// uint16_t for bf16.
+// uint16_t for bf16, or a byte.
+
+template <class Access, class Pixel>
+HWY_INLINE VF load_pixels(const DepthwiseRow& row, Access access, const Pixel* at) {
+  if constexpr (sizeof(Pixel) == 1)
+    return hn::Sub(access.load(at), hn::Set(f32_tag, row.pixel_zero));
+  else return access.load(at);
+}
 
 template <int kPixels, int kVectors, class Access>
 HWY_INLINE void start_sums(const DepthwiseRow& row, int64_t c, Access access,
@@ -54,8 +61,8 @@ HWY_INLINE void pixels(const DepthwiseRow& row, int64_t x, int64_t c, Access acc
 #pragma GCC unroll 8
       for (int p = 0; p < kPixels; ++p)
         for (int v = 0; v < kVectors; ++v)
-          sum[p][v] =
-              hn::MulAdd(access.load(taps + p * row.pixel_step + v * lanes), weight[v], sum[p][v]);
+          sum[p][v] = hn::MulAdd(load_pixels(row, access, taps + p * row.pixel_step + v * lanes),
+                                 weight[v], sum[p][v]);
     }
   }
   finish_sums(row, x, c, access, sum);
@@ -81,7 +88,7 @@ HWY_INLINE void sliding_pixels(const DepthwiseRow& row, int64_t x, int64_t c, Ac
     for (int i = 0; i < (kPixels - 1) * kStep + kColumns; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const VF input = access.load(taps + i * row.column_step + v * lanes);
+        const VF input = load_pixels(row, access, taps + i * row.column_step + v * lanes);
 #pragma GCC unroll 8
         for (int j = 0; j < kColumns; ++j)
           if (const int p = (i - j) / kStep; i >= j && (i - j) % kStep == 0 && p < kPixels)
@@ -158,8 +165,12 @@ void depthwise_of(const DepthwiseRow& row) {
 }
 
 void depthwise(const DepthwiseRow& row) {
-  if (row.pixel_dtype == DType::f32) depthwise_of<float>(row);
-  else depthwise_of<uint16_t>(row);
+  switch (row.pixel_dtype) {
+    case DType::u8: return depthwise_of<uint8_t>(row);
+    case DType::i8: return depthwise_of<int8_t>(row);
+    case DType::bf16: return depthwise_of<uint16_t>(row);
+    default: return depthwise_of<float>(row);
+  }
 }
 
 }  // namespace onrush::cpu::HWY_NAMESPACE

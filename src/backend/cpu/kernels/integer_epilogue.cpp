@@ -3,7 +3,6 @@
 #include "hwy/foreach_target.h"
 //
 #include <algorithm>
-#include <cstring>
 
 #include "hwy/highway.h"
 //
@@ -18,35 +17,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using VI = hn::Vec<decltype(i32_tag)>;
 
-// Vectors of 8-bit integers as f32; `Access` says how many of them there are.
-template <class Byte>
-HWY_INLINE VF load_bytes(const Byte* at, const WholeVector&) {
-  const hn::Rebind<Byte, F32> tag;
-  return hn::ConvertTo(f32_tag, hn::PromoteTo(i32_tag, hn::LoadU(tag, at)));
-}
-template <class Byte>
-HWY_INLINE VF load_bytes(const Byte* at, const PartOfVector& part) {
-  HWY_ALIGN Byte bytes[hn::MaxLanes(F32()) + 16] = {};
-  std::memcpy(bytes, at, part.n);
-  return load_bytes(bytes, WholeVector());
-}
-template <class Byte>
-HWY_INLINE void store_bytes(VF v, Byte* at, const WholeVector&) {
-  const hn::Rebind<Byte, F32> tag;
-  hn::StoreU(hn::DemoteTo(tag, hn::ConvertTo(i32_tag, v)), tag, at);
-}
-template <class Byte>
-HWY_INLINE void store_bytes(VF v, Byte* at, const PartOfVector& part) {
-  HWY_ALIGN Byte bytes[hn::MaxLanes(F32()) + 16];
-  store_bytes(v, bytes, WholeVector());
-  std::memcpy(at, bytes, part.n);
-}
-
 template <class Access>
 HWY_INLINE VF load_any(const void* base, int64_t at, DType dtype, Access access) {
   switch (dtype) {
-    case DType::u8: return load_bytes(static_cast<const uint8_t*>(base) + at, access);
-    case DType::i8: return load_bytes(static_cast<const int8_t*>(base) + at, access);
+    case DType::u8: return access.load(static_cast<const uint8_t*>(base) + at);
+    case DType::i8: return access.load(static_cast<const int8_t*>(base) + at);
     case DType::bf16: return access.load(static_cast<const uint16_t*>(base) + at);
     default: return access.load(static_cast<const float*>(base) + at);
   }
@@ -54,8 +29,8 @@ HWY_INLINE VF load_any(const void* base, int64_t at, DType dtype, Access access)
 template <class Access>
 HWY_INLINE void store_any(VF v, void* base, int64_t at, DType dtype, Access access) {
   switch (dtype) {
-    case DType::u8: return store_bytes(v, static_cast<uint8_t*>(base) + at, access);
-    case DType::i8: return store_bytes(v, static_cast<int8_t*>(base) + at, access);
+    case DType::u8: return access.store(v, static_cast<uint8_t*>(base) + at);
+    case DType::i8: return access.store(v, static_cast<int8_t*>(base) + at);
     default: return access.store(v, static_cast<float*>(base) + at);  // i32: its bits
   }
 }
@@ -144,6 +119,14 @@ HWY_INLINE void finish_block(const IntegerRows& t, int64_t row, int64_t c, Acces
         each([&](VF a, int r, int v) HWY_ATTR {
           const VF all = load_any(s.all, row_at(r) + c + v * lanes, s.dtype, access);
           return hn::Add(a, hn::Mul(hn::Sub(all, splat(s.zero)), splat(s.scale)));
+        });
+        break;
+      case IntegerStage::Kind::look_up:
+        each([&](VF a, int, int) HWY_ATTR {
+          // What lies beyond the columns is anything.
+          const VI index =
+              hn::And(hn::ConvertTo(i32_tag, hn::Sub(a, splat(s.zero))), hn::Set(i32_tag, 255));
+          return hn::GatherIndex(f32_tag, static_cast<const float*>(s.columns), index);
         });
         break;
       case IntegerStage::Kind::activate:

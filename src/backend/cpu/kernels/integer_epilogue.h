@@ -30,6 +30,7 @@ struct IntegerStage {
     dequantise,  // (x - zero) * scale
     add_all,     // x + (element - zero) * scale
     activate,
+    look_up,  // columns[x - zero], of 256 f32: any function of an 8-bit integer
   };
   Kind kind;
   Activation activation = Activation::none;
