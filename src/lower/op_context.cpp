@@ -151,6 +151,7 @@ const OpRow* find_op(std::string_view domain, std::string_view op_type) {
     return nullptr;
   };
   if (domain == "ai.onnx.ml") return find_in(std::initializer_list{ml_ops()});
+  if (domain == "com.microsoft") return find_in(std::initializer_list{microsoft_ops()});
   if (domain == "ai.onnx.preview.training") return find_in(std::initializer_list{training_ops()});
   if (domain == "ai.onnx.preview") return find_in(std::initializer_list{attention_ops()});
   return domain.empty() ? find_in(core) : nullptr;

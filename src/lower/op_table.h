@@ -25,6 +25,7 @@ std::span<const OpRow> string_ops();
 std::span<const OpRow> selection_ops();  // NonZero, Unique, Compress, NonMaxSuppression
 std::span<const OpRow> training_ops();   // losses, ai.onnx.preview.training
 std::span<const OpRow> ml_ops();         // domain ai.onnx.ml
+std::span<const OpRow> microsoft_ops();  // domain com.microsoft: quantised operators
 
 // The row for an operator; null if there is none. domain "" is ai.onnx.
 const OpRow* find_op(std::string_view domain, std::string_view op_type);

@@ -1,5 +1,7 @@
 // Linear quantisation: real = (quantised - zero point) * scale. Scales and zero points stand for
 // the whole tensor, for each index of one axis, or for blocks along one axis.
+#include "lower/quantization.h"
+
 #include "lower/contraction.h"
 #include "lower/helpers.h"
 #include "lower/op_table.h"
@@ -67,18 +69,7 @@ NodeId spread(const OpContext& c, NodeId scale, Dims x) {
   return b.unsqueeze(b.unsqueeze(scale, axis_range(0, axis)), axis_range(axis + 1, rank));
 }
 
-// --- one element
-
-// y in units of the scale, rounded and shifted by the zero point, as `dtype`; out of range becomes
-// the nearest end. Float formats have no zero point. REQUIRES: zero_point broadcasts against y.
-NodeId quantize(Builder& b, NodeId y, std::optional<NodeId> zero_point, DType dtype,
-                bool saturate = true) {
-  if (is_float(dtype)) return b.cast(y, dtype, saturate);
-  y = b.unary(Op::round, widen(b, y));
-  if (zero_point) y = b.add(y, b.cast(*zero_point, b.dtype(y)));
-  const Range range = range_of(dtype);
-  return b.cast(b.min(b.max(y, b.like(y, range.low)), b.like(y, range.high)), dtype);
-}
+// --- one tensor
 
 Results quantize_linear(OpContext& c) {
   Builder& b = c.b;
@@ -173,6 +164,15 @@ constexpr OpRow kOps[] = {
 };
 
 }  // namespace
+
+NodeId quantize(Builder& b, NodeId y, std::optional<NodeId> zero_point, DType dtype,
+                bool saturate) {
+  if (is_float(dtype)) return b.cast(y, dtype, saturate);
+  y = b.unary(Op::round, widen(b, y));
+  if (zero_point) y = b.add(y, b.cast(*zero_point, b.dtype(y)));
+  const Range range = range_of(dtype);
+  return b.cast(b.min(b.max(y, b.like(y, range.low)), b.like(y, range.high)), dtype);
+}
 
 std::span<const OpRow> quantization_ops() { return kOps; }
 

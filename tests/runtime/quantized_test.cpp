@@ -1,5 +1,6 @@
 // Quantised models: the CPU backend beside the evaluator, over shapes that hurt and zero points of
 // all kinds.
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <map>
@@ -55,7 +56,9 @@ Tensor run(const std::string& device, const Network& network, int threads) {
     g.inputs.push_back(info);
   }
   for (const auto& [name, tensor] : network.weights) g.initializers.push_back({name, tensor});
-  const std::string encoded = encode(model(g));
+  Model whole = model(g);
+  whole.opset_import.emplace_back("com.microsoft", 1);
+  const std::string encoded = encode(whole);
   SessionOptions options;
   options.device = device;
   options.threads = threads;
@@ -365,6 +368,130 @@ TEST(Quantized, DynamicQuantisation) {
                    node("Gelu", {"a"}, {"g"})};
       quantise(net, "g", "y", 0.01f, 20);
       compare(net, true);
+    }
+}
+
+// --- operators of com.microsoft
+
+// Expects the operator to be what dequantising, `plain` from a and b (or a alone) to r, and
+// quantising is.
+void compare_microsoft(const std::string& op, std::vector<Attribute> attributes,
+                       const std::vector<Node>& plain, bool binary) {
+  SCOPED_TRACE(op);
+  for (DType dtype : kBytes) {
+    Network net;
+    net.inputs["qa"] = bytes(dtype, {2, 5, 6, 7}, 1);
+    net.inputs["qb"] = bytes(dtype, {2, 5, 6, 7}, 2);
+    net.weights = {{"as", number(0.02f)},    {"a0", number(dtype, 12)}, {"bs", number(0.03f)},
+                   {"b0", number(dtype, 3)}, {"ys", number(0.025f)},    {"y0", number(dtype, 9)}};
+    Network spelled = net;
+    Names operands = {"qa", "as", "a0"};
+    if (binary) operands.insert(operands.end(), {"qb", "bs", "b0"});
+    operands.insert(operands.end(), {"ys", "y0"});
+    if (op == "QLinearConcat") operands = {"ys", "y0", "qa", "as", "a0", "qb", "bs", "b0"};
+    net.nodes = {node(op, operands, {"y"}, std::move(attributes), "com.microsoft")};
+    spelled.nodes = {node("DequantizeLinear", {"qa", "as", "a0"}, {"a"}),
+                     node("DequantizeLinear", {"qb", "bs", "b0"}, {"b"})};
+    spelled.nodes.insert(spelled.nodes.end(), plain.begin(), plain.end());
+    spelled.nodes.push_back(node("QuantizeLinear", {"r", "ys", "y0"}, {"y"}));
+    const Tensor expected = run("reference", spelled, 1);
+    for (const char* device : {"reference", "cpu"}) {
+      const Tensor actual = run(device, net, 2);
+      ASSERT_EQ(actual.shape(), expected.shape());
+      for (int64_t i = 0; i < actual.count(); ++i)
+        ASSERT_EQ(element(actual, i), element(expected, i)) << device << ", element " << i;
+    }
+    attributes = net.nodes[0].attributes;
+  }
+}
+
+TEST(Quantized, MicrosoftOperators) {
+  const auto axis = attribute("axis", int64_t{1});
+  compare_microsoft("QLinearAdd", {}, {node("Add", {"a", "b"}, {"r"})}, true);
+  compare_microsoft("QLinearMul", {}, {node("Mul", {"a", "b"}, {"r"})}, true);
+  compare_microsoft("QLinearConcat", {axis}, {node("Concat", {"a", "b"}, {"r"}, {axis})}, true);
+  compare_microsoft("QLinearSigmoid", {}, {node("Sigmoid", {"a"}, {"r"})}, false);
+  const auto alpha = attribute("alpha", 0.2f);
+  compare_microsoft("QLinearLeakyRelu", {alpha}, {node("LeakyRelu", {"a"}, {"r"}, {alpha})}, false);
+  compare_microsoft("QLinearSoftmax", {axis}, {node("Softmax", {"a"}, {"r"}, {axis})}, false);
+  compare_microsoft("QLinearGlobalAveragePool", {}, {node("GlobalAveragePool", {"a"}, {"r"})},
+                    false);
+}
+
+TEST(Quantized, MicrosoftGemm) {
+  for (bool quantises : {false, true}) {
+    Network net;
+    net.inputs["a"] = bytes(DType::u8, {9, 70}, 1);
+    net.weights = {{"w", bytes(DType::i8, {33, 70}, 2)},
+                   {"as", number(0.02f)},
+                   {"a0", number(DType::u8, 12)},
+                   {"ws", floats({33}, 3, 0.01f, 0.02f)},
+                   {"w0", number(DType::i8, 0)},
+                   {"b", integers<int32_t>(DType::i32, {33}, 4)},
+                   {"ys", number(0.1f)},
+                   {"y0", number(DType::u8, 128)}};
+    for (int32_t& x : net.weights["b"].as<int32_t>()) x %= 10000;
+    Names operands = {"a", "as", "a0", "w", "ws", "w0", "b", "ys", "y0"};
+    Network spelled = net;
+    spelled.nodes = {node("DequantizeLinear", {"a", "as", "a0"}, {"ra"}),
+                     node("Transpose", {"w"}, {"t"}, {attribute("perm", Ints{1, 0})}),
+                     node("MatMulInteger", {"a", "t", "a0", "w0"}, {"sums"}),
+                     node("Add", {"sums", "b"}, {"biased"}),
+                     node("Cast", {"biased"}, {"f"}, {attribute("to", int64_t{1})}),
+                     node("Mul", {"as", "ws"}, {"s"}),
+                     node("Mul", {"f", "s"}, {"r"}),
+                     node("QuantizeLinear", {"r", "ys", "y0"}, {"y"})};
+    if (!quantises) operands.resize(7);
+    net.nodes = {node("QGemm", operands, {quantises ? "y" : "r"}, {attribute("transB", int64_t{1})},
+                      "com.microsoft")};
+    if (!quantises) net.nodes.push_back(node("QuantizeLinear", {"r", "ys", "y0"}, {"y"}));
+    const Tensor expected = run("reference", spelled, 1), actual = run("cpu", net, 2);
+    for (int64_t i = 0; i < actual.count(); ++i)
+      ASSERT_NEAR(element(actual, i), element(expected, i), 1) << "element " << i;
+  }
+}
+
+// Two blocks a row of which the second is not full.
+TEST(Quantized, MatMulNBits) {
+  constexpr int64_t kK = 50, kN = 7, kSize = 32;
+  for (int64_t width : {4, 8})
+    for (bool has_zero : {false, true}) {
+      SCOPED_TRACE(testing::Message() << width << " bits, zero points " << has_zero);
+      const int64_t blocks = 2, bytes_each = kSize * width / 8;
+      Network net;
+      net.inputs["a"] = floats({3, kK}, 1, -1, 1);
+      net.weights = {{"w", bytes(DType::u8, {kN, blocks, bytes_each}, 2)},
+                     {"s", floats({kN, blocks}, 3, 0.01f, 0.02f)},
+                     {"z", bytes(DType::u8, {kN, blocks * width / 8}, 4)},
+                     {"ys", number(0.1f)},
+                     {"y0", number(DType::u8, 128)}};
+      Names operands = {"a", "w", "s"};
+      if (has_zero) operands.emplace_back("z");
+      net.nodes = {node("MatMulNBits", operands, {"m"},
+                        {attribute("K", kK), attribute("N", kN), attribute("bits", width),
+                         attribute("block_size", kSize)},
+                        "com.microsoft"),
+                   node("QuantizeLinear", {"m", "ys", "y0"}, {"y"})};
+      const Tensor actual = run("cpu", net, 2);
+      const auto nibble = [&](const Tensor& t, int64_t row, int64_t count, int64_t i) {
+        const auto all = t.as<uint8_t>();
+        if (width == 8) return int{all[static_cast<size_t>(row * count + i)]};
+        return all[static_cast<size_t>(row * ((count + 1) / 2) + i / 2)] >> (i % 2 * 4) & 15;
+      };
+      for (int64_t r = 0; r < 3; ++r)
+        for (int64_t j = 0; j < kN; ++j) {
+          double sum = 0;
+          for (int64_t p = 0; p < kK; ++p) {
+            const int64_t block = p / kSize;
+            const int zero =
+                has_zero ? nibble(net.weights["z"], j, blocks, block) : (width == 4 ? 8 : 128);
+            const double w = nibble(net.weights["w"], j * blocks + block, kSize, p % kSize) - zero;
+            sum += w * net.weights["s"].as<float>()[static_cast<size_t>(j * blocks + block)] *
+                   net.inputs["a"].as<float>()[static_cast<size_t>(r * kK + p)];
+          }
+          const double expected = std::clamp(std::nearbyint(sum / 0.1) + 128, 0.0, 255.0);
+          ASSERT_NEAR(element(actual, r * kN + j), expected, 1) << r << " " << j;
+        }
     }
 }
 
