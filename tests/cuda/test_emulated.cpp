@@ -150,6 +150,35 @@ TEST_F(Emulated, MatrixProducts) {
   products.check(0);
 }
 
+// Sums of 8-bit integers are integers in every precision, and padding is what it is told.
+TEST_F(Emulated, IntegerProducts) {
+  Products products;
+  const auto bytes = [](const Shape& shape, unsigned seed) {
+    const Tensor floats = integers(shape, seed);
+    Tensor result(DType::i8, shape);
+    for (size_t i = 0; i < result.as<int8_t>().size(); ++i)
+      result.as<int8_t>()[i] = static_cast<int8_t>(31 * floats.as<float>()[i]);
+    return result;
+  };
+  Builder b;
+  const Dim m = symbol(b, 5);
+  const auto narrow = [&](NodeId x, DType dtype) {
+    return b.cast(b.add(b.mul(x, b.like(x, 20)), b.like(x, 100)), dtype);
+  };
+  const NodeId x = narrow(b.input("x", {DType::f32, {m, 40}}), DType::u8);
+  const NodeId image = narrow(b.input("image", {DType::f32, {1, m, 6, 8}}), DType::u8);
+  const NodeId padded = b.pad(image, b.scalar(DType::u8, 7), {0, 1, 1, 0}, {0, 1, 1, 0});
+  const auto real = [&](NodeId sums) { return b.cast(sums, DType::f32); };
+  b.output("product",
+           real(b.dot(x, b.constant(bytes({40, 24}, 9)), {{}, {}, {1}, {0}, DType::i32})));
+  b.output("conv", real(b.conv(padded, b.constant(bytes({12, 3, 3, 8}, 8)),
+                               {{1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, 1, DType::i32})));
+  products.add("bytes", b.finish(), {1, 5}, {Precision::fp32, Precision::bf16}, [](int64_t size) {
+    return std::vector<Shape>{{size, 40}, {1, size, 6, 8}};
+  });
+  products.check(0);
+}
+
 TEST_F(Emulated, Concatenations) {
   Products products;
   Builder b;

@@ -14,15 +14,20 @@
 namespace onrush {
 namespace {
 
+// Products of integers are plain arithmetic here: those of what is dequantised are faster on tensor
+// cores.
+Graph optimized(const Graph& graph, const CudaOptions& options) {
+  return options.optimize ? optimize(graph, {.disabled = {"quantized"}}) : graph;
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : options_(options), shared_(std::make_shared<cuda::CudaShared>(options)) {}
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
-    if (options_.optimize) graph = optimize(graph);
-    auto plan = std::make_shared<cuda::CudaPlan>(fuse(std::move(graph)), shared_->precision,
-                                                 shared_->target, &shared_->tuning);
+    auto plan = std::make_shared<cuda::CudaPlan>(
+        fuse(optimized(graph, options_)), shared_->precision, shared_->target, &shared_->tuning);
     return std::make_shared<cuda::CudaExecutable>(std::move(plan), shared_);
   }
 
@@ -54,10 +59,9 @@ std::string cuda_kernels_text(Graph graph, const CudaOptions& options) {
     name = device.name;
     tuning.emplace(cache, cuda::tuned_device(device), false);
   }
-  if (options.optimize) graph = optimize(graph);
   return fmt::format("for {}\n\n{}", name,
-                     to_string(cuda::CudaPlan(fuse(std::move(graph)), options.precision, target,
-                                              tuning ? &*tuning : nullptr)));
+                     to_string(cuda::CudaPlan(fuse(optimized(graph, options)), options.precision,
+                                              target, tuning ? &*tuning : nullptr)));
 }
 
 std::vector<std::string> tuning_lines(const DiskCache& cache) { return cuda::tuning_lines(cache); }
