@@ -265,20 +265,19 @@ TEST(Gemm, IntegerEpilogue) {
   const std::vector<uint8_t> residual = random_bytes(kRows * 40, 4);
   using Kind = IntegerStage::Kind;
   const float step = 0.37f;
-  const IntegerStage stages[] = {
-      {.kind = Kind::to_f32},
-      {.kind = Kind::multiply_columns, .columns = scale.data()},
-      {.kind = Kind::add_columns, .columns = bias.data()},
-      {.kind = Kind::maximum, .low = -100},
-      {.kind = Kind::quantise, .scale = 3, .zero = 100, .low = 0, .high = 255},
-      {.kind = Kind::dequantise, .scale = 0.5f, .zero = 100},
-      {.kind = Kind::add_all,
-       .dtype = DType::u8,
-       .scale = 0.1f,
-       .zero = 7,
-       .all = residual.data(),
-       .row_stride = 40},
-      {.kind = Kind::quantise, .scale = step, .zero = 10, .low = -128, .high = 127}};
+  const IntegerStage stages[] = {{.kind = Kind::to_f32},
+                                 {.kind = Kind::multiply_columns, .columns = scale.data()},
+                                 {.kind = Kind::add_columns, .columns = bias.data()},
+                                 {.kind = Kind::maximum, .low = -100},
+                                 quantise_stage(3, 100, 0, 255),
+                                 {.kind = Kind::dequantise, .scale = 0.5f, .zero = 100},
+                                 {.kind = Kind::add_all,
+                                  .dtype = DType::u8,
+                                  .scale = 0.1f,
+                                  .zero = 7,
+                                  .all = residual.data(),
+                                  .row_stride = 40},
+                                 quantise_stage(step, 10, -128, 127)};
   for_each_target([&] {
     for (int columns : {1, 15, 16, 17, 32}) {
       std::vector<int8_t> out(kRows * 40, 77);

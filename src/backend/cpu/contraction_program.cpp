@@ -189,9 +189,8 @@ class ProgramReader : EpilogueReader {
       return true;
     }
     if (!is_byte(to) || dtype != DType::f32 || !read_quantisation(from)) return false;
-    const IntegerStage& last = result_.stages.back().stage;
-    return to == DType::u8 ? last.low >= 0 && last.high <= 255
-                           : last.low >= -128 && last.high <= 127;
+    return to == DType::u8 ? range_.low >= 0 && range_.high <= 255
+                           : range_.low >= -128 && range_.high <= 127;
   }
 
   // round(x / scale) + zero between bounds, without the division or the zero where they change
@@ -212,11 +211,9 @@ class ProgramReader : EpilogueReader {
                    scale->constant > 0))
       return false;
     if (!read(scale ? scale->operand : round->operands[0])) return false;
-    IntegerStage& stage = push(Kind::quantise).stage;
-    stage.scale = scale ? scale->constant : 1;
-    stage.zero = zero ? zero->constant : 0;
-    stage.low = low->constant;
-    stage.high = high->constant;
+    push(Kind::quantise).stage = quantise_stage(
+        scale ? scale->constant : 1, zero ? zero->constant : 0, low->constant, high->constant);
+    range_ = {low->constant, high->constant};
     return true;
   }
 
@@ -380,8 +377,13 @@ class ProgramReader : EpilogueReader {
     return add_side({.kind = Side::Kind::binary, .binary = kernel, .a = *a, .b = *b});
   }
 
+  struct Range {
+    float low, high;
+  };
+
   IntegerProgram result_;
   std::vector<bool> contains_;
+  Range range_{};  // of the latest quantisation
 };
 
 }  // namespace

@@ -102,9 +102,8 @@ HWY_INLINE void finish_block(const IntegerRows& t, int64_t row, int64_t c, Acces
         each([&](VF a, int, int) HWY_ATTR { return max_or_second(splat(s.low), a); });
         break;
       case IntegerStage::Kind::quantise: {
-        // What is out of range is so before the division as well.
-        const VF scale = splat(s.scale), reciprocal = splat(1 / s.scale), zero = splat(s.zero);
-        const VF low = splat((s.low - s.zero) * s.scale), high = splat((s.high - s.zero) * s.scale);
+        const VF scale = splat(s.scale), reciprocal = splat(s.reciprocal), zero = splat(s.zero);
+        const VF low = splat(s.low), high = splat(s.high);
         each([&](VF a, int, int) HWY_ATTR {
           const VF limited = min_or_second(high, max_or_second(low, a));
           return hn::Add(hn::Round(divide(limited, scale, reciprocal)), zero);
@@ -146,8 +145,8 @@ HWY_INLINE void finish_block(const IntegerRows& t, int64_t row, int64_t c, Acces
 template <int kVectors, class Access>
 HWY_INLINE void finish_columns(const IntegerRows& t, int64_t c, Access access) {
   int64_t row = 0;
-  for (; row + 2 <= t.rows; row += 2) finish_block<2, kVectors>(t, row, c, access);
-  if (row < t.rows) finish_block<1, kVectors>(t, row, c, access);
+  for (; row + 4 <= t.rows; row += 4) finish_block<4, kVectors>(t, row, c, access);
+  for (; row < t.rows; ++row) finish_block<1, kVectors>(t, row, c, access);
 }
 
 void finish(const IntegerRows& t) {

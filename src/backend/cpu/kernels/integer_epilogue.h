@@ -26,7 +26,7 @@ struct IntegerStage {
     multiply_rows,
     minimum,     // with `high`, NaN stays NaN
     maximum,     // with `low`
-    quantise,    // clamp(round_to_even(x / scale) + zero, low, high), still f32
+    quantise,    // round_to_even(clamp(x, low, high) / scale) + zero, still f32
     dequantise,  // (x - zero) * scale
     add_all,     // x + (element - zero) * scale
     activate,
@@ -36,11 +36,22 @@ struct IntegerStage {
   Activation activation = Activation::none;
   DType dtype = DType::f32;  // of `all`: f32, bf16, u8 or s8
   float scale = 1, zero = 0, low = 0, high = 0;
+  float reciprocal = 1;  // of the scale, rounded
   const void* columns = nullptr;
   const void* rows = nullptr;
   const void* all = nullptr;
   int64_t row_stride = 0;  // elements, of `rows` and `all`
 };
+
+// Quantises to numbers of [low, high]. What is out of range is so before the division as well.
+constexpr IntegerStage quantise_stage(float scale, float zero, float low, float high) {
+  return {.kind = IntegerStage::Kind::quantise,
+          .scale = scale,
+          .zero = zero,
+          .low = (low - zero) * scale,
+          .high = (high - zero) * scale,
+          .reciprocal = 1 / scale};
+}
 
 using IntegerEpilogue = std::span<const IntegerStage>;
 
