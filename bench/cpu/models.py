@@ -23,6 +23,10 @@ ARCHITECTURES = [
     "bert_base",
     "gpt2",
 ]
+# As onnxruntime's tools quantise them: bench/models/quantize.py says what the forms are.
+QUANTIZED = [
+    f"{name}_{form}" for name in ("resnet50", "bert_base") for form in ("qdq", "qoperator", "dynamic")
+] + ["mobilenet_v3_large_qdq"]
 SEQUENCE = 128
 
 
@@ -35,7 +39,33 @@ class Case:
 
 def case(name):
     """The model and its inputs; raises ImportError if the package that has them is missing."""
+    if name in QUANTIZED:
+        return quantized(name)
     return real_case(name) if name in REAL else architecture(name)
+
+
+def quantized(name):
+    base, form = name.rsplit("_", 1)
+    plain, path = architecture(base), FILLED / f"{name}.onnx"
+    if not path.exists():
+        print(f"quantising {name}", file=sys.stderr, flush=True)
+        partial = path.with_suffix(".partial")
+        script = GRAPHS / "quantize.py"
+        subprocess.run([sys.executable, script, plain.path, form, partial], check=True)
+        partial.rename(path)
+    return Case(name, str(path), plain.feeds)
+
+
+def output_step(path):
+    """The scale of the integers that the first output stands for; None if it is not quantised."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    makers = [n for n in graph.node if graph.output[0].name in n.output]
+    if not makers or makers[0].op_type != "DequantizeLinear":
+        return None
+    scales = [t for t in graph.initializer if t.name == makers[0].input[1]]
+    return float(onnx.numpy_helper.to_array(scales[0])) if scales else None
 
 
 def architecture(name):

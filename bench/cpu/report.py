@@ -144,6 +144,39 @@ def fixed_report(section):
     return "\n\n".join(part for part in parts if part)
 
 
+def step_table(section):
+    """Differences in steps of quantised outputs, or as a part of the largest value of others."""
+    engines = [e for e in section["engines"] if e != "onnxruntime"]
+    rows = []
+    for model, results in section["models"].items():
+        step = field(results, "step", "size")
+        kind = "steps" if step else "of the largest"
+        rows.append([model, kind])
+        for engine in engines:
+            absolute, relative = (
+                field(results, engine, name) for name in ("difference", "relative_difference")
+            )
+            value = absolute / step if step and absolute is not None else relative
+            rows[-1].append(number(value))
+    return table(["model", "in", *engines], rows)
+
+
+def quantized_report(section):
+    parts = [
+        "### Models of 8-bit integers, batch 1",
+        "As onnxruntime's tools quantise them: qdq and qoperator with scales from calibration, "
+        "dynamic with those of each input. "
+        f"{section['rounds']} rounds, the engines by turns in each; medians of all runs. "
+        "Ratios over 1: Onrush is the faster.",
+        latency_table(section),
+        "### Largest difference of quantised outputs to onnxruntime",
+        step_table(section),
+        errors(section["models"]),
+        conditions(section),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
 def binding_report(section):
     rows = [
         [

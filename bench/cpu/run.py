@@ -2,7 +2,7 @@
 """Measures Onrush beside its peers on the CPU, each engine in a process of its own, by turns.
 
   scripts/setup --bench; build/venv/bin/python bench/cpu/run.py [--models NAME,...]
-    [--engines NAME,...] [--changing-shapes] [--update-docs]
+    [--engines NAME,...] [--changing-shapes | --quantized] [--update-docs]
 
 A round lets one engine after another run for a moment, the order turned by one each time, with
 default settings but for the number of threads; the others have gone to sleep by then, and the report
@@ -162,6 +162,8 @@ def measure_model(name, options, section):
             stack.callback(process.close)
             section["versions"][engine] = process.version
         add_differences(results, outputs)
+        if options.quantized:
+            results["step"] = {"size": models.output_step(case.path)}
         measure_latency(processes, options, results)
 
 
@@ -232,22 +234,25 @@ def names(text):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--models", type=names, default=[*models.ARCHITECTURES, *models.REAL], metavar="NAME,..."
-    )
-    parser.add_argument(
-        "--engines", type=names, default=list(ENGINES), metavar="NAME,...", help=", ".join(ENGINES)
-    )
+    parser.add_argument("--models", type=names, metavar="NAME,...")
+    parser.add_argument("--engines", type=names, metavar="NAME,...", help=", ".join(ENGINES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="default: 15; with --changing-shapes 3")
     parser.add_argument("--loads", type=int, default=3, help="fresh processes that measure the load")
     parser.add_argument(
         "--changing-shapes", action="store_true", help="measure that in place of fixed shapes"
     )
+    parser.add_argument(
+        "--quantized", action="store_true", help="measure models of 8-bit integers instead"
+    )
     parser.add_argument("--brief", action="store_true", help="one table; takes two engines")
     parser.add_argument("--json", type=Path, default=models.BUILD / "bench_cpu.json")
     parser.add_argument("--update-docs", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
+    everything = [*models.ARCHITECTURES, *models.REAL]
+    options.models = options.models or (models.QUANTIZED if options.quantized else everything)
+    peers = ["onrush", "onnxruntime"] if options.quantized else list(ENGINES)
+    options.engines = options.engines or peers
     unknown = [e for e in options.engines if e not in ENGINES]
     if unknown or (options.brief and len(options.engines) != 2):
         parser.error(f"unknown engine {unknown[0]}" if unknown else "--brief takes two engines")
@@ -274,7 +279,9 @@ def measure(options, section, progress):
 
 def main():
     options = parse()
-    name = "changing-shapes" if options.changing_shapes else "fixed-shapes"
+    name = "fixed-shapes"
+    if options.changing_shapes or options.quantized:
+        name = "changing-shapes" if options.changing_shapes else "quantized"
     section = new_section(options)
 
     def save():
@@ -295,7 +302,8 @@ def main():
     if options.changing_shapes:
         texts = {name: report.changing_report(section), "binding": report.binding_report(section)}
     else:
-        texts = {name: (report.brief_report if options.brief else report.fixed_report)(section)}
+        reports = {"quantized": report.quantized_report, "fixed-shapes": report.fixed_report}
+        texts = {name: (report.brief_report if options.brief else reports[name])(section)}
     for name, text in texts.items():
         print(text)
         if options.update_docs:
