@@ -266,6 +266,24 @@ int step_of(const Loops& loops, int m, int k) {
   return 0;
 }
 
+// How many pixels a block of device/window.cuh computes: 16 in each of so many rows.
+struct WindowTile {
+  int warps, rows_each;
+  int rows() const { return warps * rows_each; }
+};
+constexpr WindowTile kWindowTiles[] = {{8, 2}, {8, 1}, {4, 1}};
+
+int64_t shared_bytes(const CudaContraction& c, const Window& window, const WindowTile& tile) {
+  const auto bytes = static_cast<int64_t>(byte_size(c.factor, 1));
+  const int64_t elements = 16 / bytes, word = 4 / bytes;
+  const int64_t pitch = (window.pieces(elements) + 1) / 2 * 2 + 1;
+  const int64_t row = 15 * window.step_x + (window.taps_x + elements - 1) / elements * elements;
+  const int64_t height = int64_t{tile.rows() - 1} * window.step_y + window.taps_y;
+  const int64_t read = window.columns * pitch * 16 +
+                       window.channels * height * ((row + word - 1) / word * word) * bytes;
+  return std::max(read, int64_t{tile.warps} * 16 * (window.columns + 8) * 4);
+}
+
 // Where k is short and its last axis is that of the taps along x, which images in the order of ONNX
 // lead to: no operand is copied whole pieces at a time then.
 std::optional<Window> find_window(const CudaContraction& c) {
@@ -297,24 +315,8 @@ std::optional<Window> find_window(const CudaContraction& c) {
   for (const Dim factor : n.factors) columns *= factor.value();
   const int64_t tiles = (columns + kMostColumns - 1) / kMostColumns;
   window.columns = static_cast<int>(((columns + tiles - 1) / tiles + 15) / 16 * 16);
+  if (shared_bytes(c, window, std::end(kWindowTiles)[-1]) > kSharedBytes) return {};
   return window;
-}
-
-// How many pixels a block of device/window.cuh computes: 16 in each of so many rows.
-struct WindowTile {
-  int warps, rows_each;
-  int rows() const { return warps * rows_each; }
-};
-
-int64_t shared_bytes(const CudaContraction& c, const Window& window, const WindowTile& tile) {
-  const auto bytes = static_cast<int64_t>(byte_size(c.factor, 1));
-  const int64_t elements = 16 / bytes, word = 4 / bytes;
-  const int64_t pitch = (window.pieces(elements) + 1) / 2 * 2 + 1;
-  const int64_t row = 15 * window.step_x + (window.taps_x + elements - 1) / elements * elements;
-  const int64_t height = int64_t{tile.rows() - 1} * window.step_y + window.taps_y;
-  const int64_t read = window.columns * pitch * 16 +
-                       window.channels * height * ((row + word - 1) / word * word) * bytes;
-  return std::max(read, int64_t{tile.warps} * 16 * (window.columns + 8) * 4);
 }
 
 CudaKernel print_window(const CudaContraction& c, const Window& window, const SizeTable& sizes,
@@ -331,12 +333,13 @@ CudaKernel print_window(const CudaContraction& c, const Window& window, const Si
     return std::vector<Extent>{rest, extent(window.axes.y, tile.rows()), extent(window.axes.x, 16),
                                columns};
   };
-  // Small patches where large ones would leave multiprocessors idle.
-  WindowTile tile = {8, 2};
-  for (const WindowTile& smaller : {WindowTile{8, 1}, WindowTile{4, 1}}) {
+  // Small patches where large ones have no room, or would leave multiprocessors idle.
+  WindowTile tile = kWindowTiles[0];
+  for (const WindowTile& smaller : kWindowTiles) {
     int64_t blocks = 1;
     for (const Extent& each : grid(tile)) blocks *= each.at(sizes);
-    if (blocks < 2 * target.multiprocessors) tile = smaller;
+    if (shared_bytes(c, window, tile) > kSharedBytes || blocks < 2 * target.multiprocessors)
+      tile = smaller;
   }
   const std::string image = print_image(w, left_of(c), window.axes),
                     weights = print_operand(w, right_of(c)).make,

@@ -15,7 +15,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kVector = 8;  // channels in 16 bytes
 constexpr int64_t kLargestTaps = 9;
-constexpr int64_t kSharedBytes = 96 << 10;  // every GPU since compute capability 8.0 has them
 // Small windows over more elements than these for each multiprocessor are left to single threads:
 // measured on an H200.
 constexpr int64_t kSmallWindow = 48, kManyElements = 48 << 10;

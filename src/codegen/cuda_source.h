@@ -156,6 +156,9 @@ struct CudaTarget {
   bool warpgroups;  // four warps can multiply together: sm_90a
 };
 
+// Of shared memory, that a block can have on every GPU since compute capability 8.0.
+constexpr int64_t kSharedBytes = 96 << 10;
+
 struct CudaLaunch {
   int64_t blocks;
   int threads_x, threads_y;

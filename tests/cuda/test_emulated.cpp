@@ -8,6 +8,7 @@
 #include "cuda/emulator.h"
 #include "fuse/fuse.h"
 #include "optimize/pipeline.h"
+#include "plan/placement.h"
 
 namespace onrush::cuda {
 namespace {
@@ -326,6 +327,25 @@ TEST_F(Emulated, ConvolutionsOfImages) {
   }
   products.expect_all_have(CudaSchedule::window);
   products.check(0);
+}
+
+// What the windows of a patch cover must have room in shared memory.
+TEST(CudaKernels, ConvolutionsOfImagesFitSharedMemory) {
+  for (const int64_t taps : {3, 8, 16})
+    for (const int64_t stride : {1, 8, 16}) {
+      Builder b;
+      const NodeId x = b.input("x", {DType::f32, {8, 3, 512, 512}});
+      const NodeId w = b.constant(integers({64, taps, taps, 3}, 9));
+      b.output("y", b.conv(b.transpose(x, {0, 2, 3, 1}), w,
+                           {{stride, stride}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, DType::f32}));
+      const CudaPlan plan(fuse(optimize(b.finish())), Precision::tf32, kAmpere);
+      const SizeTable sizes = sizes_at_hand(*plan.graph().shapes);
+      for (const CudaStep& step : plan.steps())
+        for (const StepKernel& kernel : step.kernels)
+          EXPECT_LE(launch_of(plan.variant(kernel, sizes).kernel, sizes, kAmpere).shared_bytes,
+                    kSharedBytes)
+              << taps << " taps in steps of " << stride;
+    }
 }
 
 struct Depthwise {
