@@ -1,6 +1,7 @@
 #include "ir/builder.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "base/check.h"
@@ -116,17 +117,18 @@ NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type
 std::optional<NodeId> Builder::fold(const Node& node) {
   if (node.inputs.empty() || !std::holds_alternative<TensorType>(node.type)) return std::nullopt;
   const auto& type = std::get<TensorType>(node.type);
-  const auto whole_shape = constant_shape(type.shape);
-  if (whole_shape && std::ranges::count(*whole_shape, 0))
-    return constant(Tensor(type.dtype, *whole_shape));
+  const bool sized = std::ranges::all_of(type.shape, [](Dim d) { return d.is_constant(); });
+  if (sized && std::ranges::any_of(type.shape, [](Dim d) { return d.value() == 0; }))
+    return constant(Tensor(type.dtype, *constant_shape(type.shape)));
   const auto is_constant = [&](NodeId id) { return graph_[id].op == Op::constant; };
-  if (std::all_of(node.inputs.begin(), node.inputs.end(), is_constant)) {
-    if (!folder_ || !whole_shape) return std::nullopt;
+  if (std::ranges::all_of(node.inputs, is_constant)) {
+    if (!folder_ || !sized) return std::nullopt;
     auto tensor = folder_(graph_, node);
     return tensor ? std::optional(constant(std::move(*tensor))) : std::nullopt;
   }
+  if (!is_integral(type.dtype)) return std::nullopt;
   const auto shape = small_constant_shape(type.shape);
-  if (!shape || !is_integral(type.dtype)) return std::nullopt;
+  if (!shape) return std::nullopt;
   if (node.op == Op::cast && is_float(dtype(node.inputs[0]))) {
     auto sizes = fold_float_cast(graph_, node, [this](NodeId id) { return elements(id); });
     return sizes ? std::optional(dims(type.dtype, std::move(*sizes), type.shape)) : std::nullopt;
@@ -222,16 +224,20 @@ NodeId Builder::unary(Op op, NodeId x) {
   return add_node(op, {x}, {}, std::move(type));
 }
 
-void Builder::broadcast_together(std::vector<NodeId*> operands) {
+void Builder::broadcast_together(std::span<NodeId* const> operands) {
+  const auto has_shape_of_first = [&](const NodeId* operand) {
+    return same(this->shape(*operand), this->shape(*operands[0]));
+  };
+  if (std::ranges::all_of(operands, has_shape_of_first)) return;
   Dims shape = this->shape(*operands[0]);
-  for (size_t i = 1; i < operands.size(); ++i)
-    shape = broadcast_shapes(shape, this->shape(*operands[i]));
+  for (const NodeId* operand : operands.subspan(1))
+    shape = broadcast_shapes(shape, this->shape(*operand));
   for (NodeId* operand : operands) *operand = broadcast(*operand, shape);
 }
 
 NodeId Builder::binary(Op op, NodeId a, NodeId b) {
   internal_check(dtype(a) == dtype(b), "binary operands have one dtype");
-  broadcast_together({&a, &b});
+  broadcast_together(std::array{&a, &b});
   TensorType type = this->type(a);
   if (class_of(op) == OpClass::comparison) type.dtype = DType::boolean;
   return add_node(op, {a, b}, {}, std::move(type));
@@ -239,7 +245,7 @@ NodeId Builder::binary(Op op, NodeId a, NodeId b) {
 
 NodeId Builder::select(NodeId condition, NodeId a, NodeId b) {
   internal_check(dtype(condition) == DType::boolean && dtype(a) == dtype(b), "select dtypes");
-  broadcast_together({&condition, &a, &b});
+  broadcast_together(std::array{&condition, &a, &b});
   if (a == b) return a;
   return add_node(Op::select, {condition, a, b}, {}, type(a));
 }

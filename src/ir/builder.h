@@ -132,7 +132,7 @@ class Builder {
  private:
   NodeId add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type);
   std::optional<NodeId> fold(const Node& node);
-  void broadcast_together(std::vector<NodeId*> operands);
+  void broadcast_together(std::span<NodeId* const> operands);
 
   Graph graph_;
   Folder folder_;

@@ -745,10 +745,9 @@ std::optional<bool> prove(const Condition& original) {
 }
 
 bool always_equal(Dim a, Dim b) {
-  if (a.is_unknown() || b.is_unknown()) return false;
+  if (a.is_unknown() || b.is_unknown() || a.value() != b.value()) return false;
   if (same(a, b)) return true;
   if (a.is_constant()) std::swap(a, b);
-  if (a.is_constant()) return false;
   if (!b.is_constant() || a.expr()->context->impl().fixed_atoms) return prove(equal(a, b)) == true;
   // Most questions are whether a size is a number: answered without a new expression.
   const Range range = range_of(a);

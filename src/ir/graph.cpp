@@ -71,6 +71,14 @@ Uses uses_of(const Graph& graph) {
   return uses;
 }
 
+std::vector<int> use_counts(const Graph& graph) {
+  std::vector<int> counts(graph.nodes.size());
+  for (const Node& node : graph.nodes)
+    for (NodeId operand : node.inputs) ++counts[operand.index];
+  for (const GraphOutput& output : graph.outputs) ++counts[output.node.index];
+  return counts;
+}
+
 namespace {
 
 void verify_node(const Graph& graph, size_t index) {

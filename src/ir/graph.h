@@ -89,6 +89,7 @@ struct Uses {
   }
 };
 Uses uses_of(const Graph& graph);
+std::vector<int> use_counts(const Graph& graph);  // Uses::count of every node
 
 // What must hold after each stage; throws Error{internal} naming the node.
 enum class Stage { lowered, optimized };

@@ -59,7 +59,7 @@ class Sweep {
       : source_(source), rules_(rules), rewriter_(source) {}
 
   Graph run() {
-    const Uses uses = uses_of(source_);
+    const std::vector<int> uses = use_counts(source_);
     std::vector<NodeId> made;
     for (uint32_t i = 0; i < source_.nodes.size(); ++i) {
       const Node& node = source_.nodes[i];
@@ -67,7 +67,7 @@ class Sweep {
       for (NodeId operand : node.inputs) operands.push_back(made[operand.index]);
       rewriter_.b.set_origins(node.origins);
       made.push_back(rewrite_node(rewriter_.b.rebuild(node, std::move(operands))));
-      rewriter_.count_uses(made.back(), uses.count(NodeId{i}));
+      rewriter_.count_uses(made.back(), uses[i]);
     }
     for (const GraphOutput& output : source_.outputs)
       rewriter_.b.output(output.name, made[output.node.index]);
@@ -111,12 +111,16 @@ class Sweep {
 
 Rewriter::Rewriter(const Graph& source) : b(source, pass_folder()), facts(b) {}
 
-NodeId Rewriter::commutative(Op op, NodeId x, NodeId y) {
+bool Rewriter::in_order(NodeId x, NodeId y) {
   const auto key = [&](NodeId operand) {
     return std::tuple(facts.splat(operand).has_value(), -static_cast<int>(facts.time(operand)),
                       facts.depth(operand), operand);
   };
-  return key(y) < key(x) ? b.binary(op, y, x) : b.binary(op, x, y);
+  return !(key(y) < key(x));
+}
+
+NodeId Rewriter::commutative(Op op, NodeId x, NodeId y) {
+  return in_order(x, y) ? b.binary(op, x, y) : b.binary(op, y, x);
 }
 
 bool Rewriter::used_once(NodeId id) const {

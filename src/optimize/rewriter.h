@@ -21,9 +21,11 @@ class Rewriter {
 
   bool is(NodeId id, Op op) const { return b.node(id).op == op; }
   NodeId operand(NodeId id, int i) const { return b.node(id).inputs[i]; }
-  // Commutative primitives with their operands in canonical order: one repeated number last, then
-  // run before bind before prepare, then the one with the shorter way from the sources, then the
-  // one made first.
+  // Whether x comes before y in the canonical order of a commutative primitive's operands: one
+  // repeated number last, then run before bind before prepare, then the one with the shorter way
+  // from the sources, then the one made first.
+  bool in_order(NodeId x, NodeId y);
+  // With its operands in that order.
   NodeId commutative(Op op, NodeId x, NodeId y);
   NodeId add(NodeId x, NodeId y) { return commutative(Op::add, x, y); }
   NodeId mul(NodeId x, NodeId y) { return commutative(Op::mul, x, y); }

@@ -26,7 +26,8 @@ bool is_commutative(Op op) {
 Result order_operands(Rewriter& r, NodeId id) {
   const Op op = r.b.node(id).op;
   if (!is_commutative(op)) return std::nullopt;
-  return r.commutative(op, r.operand(id, 0), r.operand(id, 1));
+  const NodeId x = r.operand(id, 0), y = r.operand(id, 1);
+  return r.in_order(x, y) ? std::nullopt : Result(r.b.binary(op, y, x));
 }
 
 // --- neutral and absorbing operands

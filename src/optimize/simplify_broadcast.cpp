@@ -42,17 +42,17 @@ Result stored_repetition(Rewriter& r, NodeId id) {
 
 // Constants and repeated constants give a constant, if it is small.
 Result fold_repeated(Rewriter& r, NodeId id) {
-  const Node node = r.b.node(id);
+  const Node& node = r.b.node(id);
   if (class_of(node.op) == OpClass::source || node.op == Op::broadcast || !r.facts.is_weight(id) ||
       !std::holds_alternative<TensorType>(node.type))
     return std::nullopt;
+  const auto constant = [&](NodeId x) { return r.b.constant_tensor(before_broadcast(r.b, x)); };
+  if (!std::ranges::all_of(node.inputs, constant)) return std::nullopt;
   Builder folding(constant_folder());
   std::vector<NodeId> operands;
-  for (NodeId operand : node.inputs) {
-    const Tensor* tensor = r.b.constant_tensor(before_broadcast(r.b, operand));
-    if (!tensor) return std::nullopt;
-    operands.push_back(folding.broadcast(folding.constant(*tensor), Dims(r.b.shape(operand))));
-  }
+  for (NodeId operand : node.inputs)
+    operands.push_back(
+        folding.broadcast(folding.constant(*constant(operand)), Dims(r.b.shape(operand))));
   const Tensor* folded = folding.constant_tensor(folding.rebuild(node, std::move(operands)));
   return folded ? Result(r.b.constant(*folded)) : std::nullopt;
 }

@@ -55,10 +55,11 @@ Result before_reshape(Rewriter& r, NodeId operand, const Dims& from) {
 Result reshape_after_elementwise(Rewriter& r, NodeId id) {
   Builder& b = r.b;
   if (!is_elementwise(b.node(id).op)) return std::nullopt;
-  std::vector<NodeId> operands = b.node(id).inputs;
+  const std::vector<NodeId>& inputs = b.node(id).inputs;
   const auto reshaped = std::ranges::find_if(
-      operands, [&](NodeId x) { return r.is(x, Op::reshape) && !r.facts.is_weight(x); });
-  if (reshaped == operands.end()) return std::nullopt;
+      inputs, [&](NodeId x) { return r.is(x, Op::reshape) && !r.facts.is_weight(x); });
+  if (reshaped == inputs.end()) return std::nullopt;
+  std::vector<NodeId> operands = inputs;
   const Dims from = b.shape(r.operand(*reshaped, 0)), shape = b.shape(id);
   for (NodeId& operand : operands) {
     const auto before = before_reshape(r, operand, from);
