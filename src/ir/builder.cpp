@@ -78,6 +78,7 @@ Builder::Builder(const Graph& source, Folder folder) : folder_(std::move(folder)
   graph_.inputs = source.inputs;
   graph_.shapes = source.shapes;
   graph_.origin_names = source.origin_names;
+  by_key_.reserve(source.nodes.size());
 }
 
 Builder Builder::for_body() const {

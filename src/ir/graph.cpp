@@ -19,6 +19,7 @@ std::string to_string(const Type& type) {
 }
 
 void merge(Origins& into, const Origins& from) {
+  if (std::ranges::includes(into, from)) return;
   Origins both;
   std::set_union(into.begin(), into.end(), from.begin(), from.end(), std::back_inserter(both));
   into = std::move(both);

@@ -61,9 +61,11 @@ class Sweep {
   Graph run() {
     const std::vector<int> uses = use_counts(source_);
     std::vector<NodeId> made;
+    made.reserve(source_.nodes.size());
     for (uint32_t i = 0; i < source_.nodes.size(); ++i) {
       const Node& node = source_.nodes[i];
       std::vector<NodeId> operands;
+      operands.reserve(node.inputs.size());
       for (NodeId operand : node.inputs) operands.push_back(made[operand.index]);
       rewriter_.b.set_origins(node.origins);
       made.push_back(rewrite_node(rewriter_.b.rebuild(node, std::move(operands))));
