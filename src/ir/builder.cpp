@@ -1,8 +1,10 @@
 #include "ir/builder.h"
 
+#define XXH_INLINE_ALL  // of xxhash.h
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <xxhash.h>
 
 #include "base/check.h"
 #include "base/numeric.h"
@@ -78,7 +80,7 @@ Builder::Builder(const Graph& source, Folder folder) : folder_(std::move(folder)
   graph_.inputs = source.inputs;
   graph_.shapes = source.shapes;
   graph_.origin_names = source.origin_names;
-  by_key_.reserve(source.nodes.size());
+  by_hash_.reserve(source.nodes.size());
 }
 
 Builder Builder::for_body() const {
@@ -92,6 +94,11 @@ Builder Builder::for_body() const {
 uint32_t Builder::add_origin(std::string name) {
   graph_.origin_names->push_back(std::move(name));
   return static_cast<uint32_t>(graph_.origin_names->size() - 1);
+}
+
+Builder::Hash Builder::hash_of(const std::string& key) {
+  const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());
+  return {hash.high64, hash.low64};
 }
 
 NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type) {
@@ -109,7 +116,7 @@ NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type
     for (Dim dim : tensor.shape) append_key(key, dim);
   }
   const NodeId id{static_cast<uint32_t>(graph_.nodes.size())};
-  const auto [entry, is_new] = by_key_.try_emplace(key, id);
+  const auto [entry, is_new] = by_hash_.try_emplace(hash_of(key), id);
   if (is_new) graph_.nodes.push_back(std::move(node));
   else merge(graph_.nodes[entry->second.index].origins, origins_);
   return entry->second;
@@ -573,7 +580,7 @@ Graph Builder::finish() {
   }
   graph_.nodes = std::move(kept);
   for (GraphOutput& output : graph_.outputs) output.node = renumbered[output.node.index];
-  by_key_.clear();
+  by_hash_.clear();
   return std::move(graph_);
 }
 

@@ -91,7 +91,9 @@ class Sweep {
 
   std::optional<NodeId> apply_first(NodeId id) {
     Builder& b = rewriter_.b;
+    const bool is_constant = b.node(id).op == Op::constant;
     for (const Rule& rule : rules_) {
+      if (is_constant && !rule.of_constants) continue;
       const size_t first_new = b.graph().nodes.size();
       const auto result = rule.apply(rewriter_, id);
       if (!result || *result == id) continue;

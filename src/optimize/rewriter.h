@@ -43,6 +43,7 @@ class Rewriter {
 struct Rule {
   std::string_view name;
   std::optional<NodeId> (*apply)(Rewriter& r, NodeId id);
+  bool of_constants = false;  // Only such are tried on constants: half of a graph's nodes are.
 };
 
 // Nodes that a rule makes carry the origins of all nodes they replace.

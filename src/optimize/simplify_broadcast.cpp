@@ -94,7 +94,7 @@ Result compute_before_broadcast(Rewriter& r, NodeId id) {
 }
 
 constexpr Rule kRules[] = {
-    {"stored_repetition", stored_repetition},
+    {"stored_repetition", stored_repetition, true},
     {"fold_repeated", fold_repeated},
     {"compute_before_broadcast", compute_before_broadcast},
 };

@@ -207,8 +207,10 @@ Result gather_of_flat_index(Rewriter& r, NodeId id) {
 }
 
 constexpr Rule kRules[] = {
-    {"stored_progression", stored_progression},     {"gather_by_coordinate", gather_by_coordinate},
-    {"gather_of_one_place", gather_of_one_place},   {"gather_of_flat_index", gather_of_flat_index},
+    {"stored_progression", stored_progression, true},
+    {"gather_by_coordinate", gather_by_coordinate},
+    {"gather_of_one_place", gather_of_one_place},
+    {"gather_of_flat_index", gather_of_flat_index},
     {"gather_without_index", gather_without_index},
 };
 

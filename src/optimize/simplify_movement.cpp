@@ -58,7 +58,8 @@ Result reshape_after_elementwise(Rewriter& r, NodeId id) {
   const std::vector<NodeId>& inputs = b.node(id).inputs;
   const auto reshaped = std::ranges::find_if(
       inputs, [&](NodeId x) { return r.is(x, Op::reshape) && !r.facts.is_weight(x); });
-  if (reshaped == inputs.end()) return std::nullopt;
+  const auto fits = [&](NodeId x) { return r.is(x, Op::reshape) || r.is(x, Op::broadcast); };
+  if (reshaped == inputs.end() || !std::ranges::all_of(inputs, fits)) return std::nullopt;
   std::vector<NodeId> operands = inputs;
   const Dims from = b.shape(r.operand(*reshaped, 0)), shape = b.shape(id);
   for (NodeId& operand : operands) {
