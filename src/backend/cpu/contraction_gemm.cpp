@@ -250,13 +250,6 @@ void ContractionKernel::Impl::run_block(const Block& block, const Panels& all, i
 
 // --- all of them
 
-// Blocks of rows, each for all panels or for several tasks with some of the panels.
-struct ContractionKernel::Impl::Partition {
-  int64_t block_rows, blocks, panels_each, parts;
-  bool split_panels;
-  int64_t cycles;  // what it is expected to take
-};
-
 // What the pieces of a product take, in cycles that were measured for AMX and AVX-512.
 struct ContractionKernel::Impl::Costs {
   int64_t unit;                         // rows that are multiplied at once
@@ -304,7 +297,7 @@ ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(const Cost
   return p;
 }
 
-ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int threads) const {
+ContractionKernel::Impl::Partition ContractionKernel::Impl::best_partition(int threads) const {
   const bool split_rows = splits(m);
   const Costs costs = this->costs(split_rows);
   std::optional<Partition> best;
@@ -338,7 +331,8 @@ ContractionKernel::Impl::Partition ContractionKernel::Impl::partition(int thread
 void ContractionKernel::Impl::run_gemm(ThreadPool& pool, void* const* lhs_buffers,
                                        const char* packed, void* const* epilogue_buffers) const {
   if (batch * m * n == 0) return;
-  const Partition p = partition(pool.threads());
+  std::call_once(partitioned, [&] { partition_of_runs = best_partition(pool.threads()); });
+  const Partition& p = partition_of_runs;
   const int64_t blocks = batch * p.blocks;
   // The last block may be too short for what the others do: to be split, or read in place.
   const int64_t last_rows = m - (p.blocks - 1) * p.block_rows;

@@ -1,6 +1,7 @@
 // Parts of a bound contraction; shared by its source files only.
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <span>
 
@@ -326,12 +327,20 @@ struct ContractionKernel::Impl {
   std::pair<int64_t, int64_t> rows_inside(const RowsInSource& line) const;
   void run_windows(ThreadPool& pool, void* const* lhs_buffers, const char* packed,
                    void* const* epilogue_buffers) const;
-  struct Partition;
+  // Blocks of rows, each for all panels or for several tasks with some of the panels.
+  struct Partition {
+    int64_t block_rows, blocks, panels_each, parts;
+    bool split_panels;
+    int64_t cycles;  // what it is expected to take
+  };
   struct Costs;
   Costs costs(bool splits) const;
   Partition partition(const Costs& costs, int64_t blocks, int64_t parts, bool split_panels,
                       int threads) const;
-  Partition partition(int threads) const;
+  Partition best_partition(int threads) const;
+  // Of the first run, and kept: small products take less time than choosing it.
+  mutable std::once_flag partitioned;
+  mutable Partition partition_of_runs;
   void run_epilogue(const void* tile, int64_t tile_stride, int64_t batch_index, int64_t m_first,
                     int64_t rows, int64_t n_first, int64_t cols, void* const* buffers) const;
   void plan_depthwise();

@@ -105,8 +105,8 @@ std::shared_ptr<ThreadPool::Job> ThreadPool::fresh_job() {
 
 void ThreadPool::run(int64_t tasks, Work work) {
   const SubnormalsAreZero mode;
-  const std::unique_lock callers(callers_, std::try_to_lock);
-  if (tasks <= 1 || workers_.empty() || !callers.owns_lock()) {
+  std::unique_lock callers(callers_, std::defer_lock);
+  if (tasks <= 1 || workers_.empty() || !callers.try_lock()) {
     for (int64_t task = 0; task < tasks; ++task) work(task);
     return;
   }
