@@ -99,7 +99,7 @@ void print_segment(Graph graph, int number, const PlanCommand& command) {
   if (command.stage == "kernels")
     return fmt::print("{}", cuda_kernels_text(std::move(graph), {.optimize = command.optimize,
                                                                  .precision = command.precision}));
-  if (command.optimize) graph = optimize(graph);
+  if (command.optimize) graph = optimize(std::move(graph));
   if (command.stage == "optimized") return fmt::print("{}\n", to_string(graph));
   const Schedule schedule = fuse(std::move(graph));
   if (command.stage == "schedule") return fmt::print("{}\n", to_string(schedule));

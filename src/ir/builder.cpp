@@ -83,6 +83,12 @@ Builder::Builder(const Graph& source, Folder folder) : folder_(std::move(folder)
   by_hash_.reserve(source.nodes.size());
 }
 
+Builder Builder::continuing(Graph graph, Folder folder) {
+  Builder b(std::move(folder));
+  b.graph_ = std::move(graph);
+  return b;
+}
+
 Builder Builder::for_body() const {
   Builder body(folder_);
   body.graph_.shapes = graph_.shapes;
@@ -96,14 +102,12 @@ uint32_t Builder::add_origin(std::string name) {
   return static_cast<uint32_t>(graph_.origin_names->size() - 1);
 }
 
-Builder::Hash Builder::hash_of(const std::string& key) {
-  const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());
-  return {hash.high64, hash.low64};
+void Builder::add_origins(const Origins& origins) {
+  for (NodeId id : made_) merge(graph_.nodes[id.index].origins, origins);
 }
 
-NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type) {
-  Node node{op, std::move(inputs), std::move(attr), std::move(type), origins_};
-  if (const auto folded = fold(node)) return *folded;
+Builder::Hash Builder::hash_of(const Node& node) {
+  const Op op = node.op;
   std::string& key = key_;
   key.assign(1, static_cast<char>(op));
   key.append(reinterpret_cast<const char*>(node.inputs.data()),
@@ -115,10 +119,25 @@ NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type
     key += name(tensor.dtype);
     for (Dim dim : tensor.shape) append_key(key, dim);
   }
+  const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());
+  return {hash.high64, hash.low64};
+}
+
+void Builder::hash_nodes() {
+  by_hash_.reserve(graph_.nodes.size());
+  for (; hashed_ < graph_.nodes.size(); ++hashed_)
+    by_hash_.try_emplace(hash_of(graph_.nodes[hashed_]), NodeId{static_cast<uint32_t>(hashed_)});
+}
+
+NodeId Builder::add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type) {
+  Node node{op, std::move(inputs), std::move(attr), std::move(type), origins_};
+  if (const auto folded = fold(node)) return *folded;
+  if (hashed_ < graph_.nodes.size()) hash_nodes();
   const NodeId id{static_cast<uint32_t>(graph_.nodes.size())};
-  const auto [entry, is_new] = by_hash_.try_emplace(hash_of(key), id);
-  if (is_new) graph_.nodes.push_back(std::move(node));
+  const auto [entry, is_new] = by_hash_.try_emplace(hash_of(node), id);
+  if (is_new) graph_.nodes.push_back(std::move(node)), ++hashed_;
   else merge(graph_.nodes[entry->second.index].origins, origins_);
+  made_.push_back(entry->second);
   return entry->second;
 }
 
@@ -581,6 +600,11 @@ Graph Builder::finish() {
   graph_.nodes = std::move(kept);
   for (GraphOutput& output : graph_.outputs) output.node = renumbered[output.node.index];
   by_hash_.clear();
+  return std::move(graph_);
+}
+
+Graph Builder::give_back(size_t nodes) {
+  graph_.nodes.resize(nodes);
   return std::move(graph_);
 }
 

@@ -29,11 +29,17 @@ class Builder {
   // Continues with the inputs, the shape context and the origin names of `source`, for a pass that
   // rebuilds it.
   Builder(const Graph& source, Folder folder);
+  // Continues with a whole graph, whose nodes keep their numbers.
+  static Builder continuing(Graph graph, Folder folder);
   // An empty builder for the body of a loop: shares the shape context, the origins and the folder.
   Builder for_body() const;
 
   // Nodes made from now on carry these origins. A pass sets them from the node it rewrites.
   void set_origins(Origins origins) { origins_ = std::move(origins); }
+  // From here on, what add_origins() is to speak of.
+  void mark() { made_.clear(); }
+  // To all nodes that were asked for since the mark, those that were there before as well.
+  void add_origins(const Origins& origins);
   uint32_t add_origin(std::string name);
 
   // --- sources
@@ -128,6 +134,8 @@ class Builder {
   void output(std::string name, NodeId node);
   // The graph without nodes that no output needs. The builder is empty afterwards.
   Graph finish();
+  // The first nodes as they are, without those added later: the graph that this continued with.
+  Graph give_back(size_t nodes);
 
  private:
   NodeId add_node(Op op, std::vector<NodeId> inputs, Attr attr, Type type);
@@ -146,10 +154,13 @@ class Builder {
   struct LowHalf {
     size_t operator()(const Hash& hash) const { return hash.low; }
   };
-  static Hash hash_of(const std::string& key);
+  Hash hash_of(const Node& node);
+  void hash_nodes();
 
-  std::unordered_map<Hash, NodeId, LowHalf> by_hash_;
+  std::unordered_map<Hash, NodeId, LowHalf> by_hash_;  // of the first `hashed_` nodes
+  size_t hashed_ = 0;
   std::string key_;  // of the node at hand
+  std::vector<NodeId> made_;
 };
 
 // The shape that ONNX's broadcasting of a and b gives; records what it relies on as guards.

@@ -413,6 +413,8 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-Graph contractions(const Graph& graph, const OptimizeOptions&) { return rewrite(graph, kRules); }
+Graph contractions(Graph graph, const OptimizeOptions&) {
+  return rewrite(std::move(graph), kRules);
+}
 
 }  // namespace onrush

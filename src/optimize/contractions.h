@@ -12,6 +12,6 @@
 
 namespace onrush {
 
-Graph contractions(const Graph& graph, const OptimizeOptions& options);
+Graph contractions(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

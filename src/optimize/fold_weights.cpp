@@ -246,6 +246,8 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-Graph fold_weights(const Graph& graph, const OptimizeOptions&) { return rewrite(graph, kRules); }
+Graph fold_weights(Graph graph, const OptimizeOptions&) {
+  return rewrite(std::move(graph), kRules);
+}
 
 }  // namespace onrush

@@ -16,6 +16,6 @@
 
 namespace onrush {
 
-Graph fold_weights(const Graph& graph, const OptimizeOptions& options);
+Graph fold_weights(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

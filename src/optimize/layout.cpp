@@ -46,8 +46,8 @@ NodeId cheap_transpose(Builder& b, NodeFacts& facts, NodeId x, const Axes& permu
   return b.transpose(x, permutation);
 }
 
-Graph layout(const Graph& graph, const OptimizeOptions&) {
-  return hoist_transposes(sink_transposes(graph));
+Graph layout(Graph graph, const OptimizeOptions&) {
+  return hoist_transposes(sink_transposes(std::move(graph)));
 }
 
 }  // namespace onrush

@@ -20,6 +20,6 @@
 
 namespace onrush {
 
-Graph layout(const Graph& graph, const OptimizeOptions& options);
+Graph layout(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

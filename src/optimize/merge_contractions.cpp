@@ -181,6 +181,6 @@ void Merger::make_merged(const std::vector<Member>& members) {
 
 }  // namespace
 
-Graph merge_contractions(const Graph& graph, const OptimizeOptions&) { return Merger(graph).run(); }
+Graph merge_contractions(Graph graph, const OptimizeOptions&) { return Merger(graph).run(); }
 
 }  // namespace onrush

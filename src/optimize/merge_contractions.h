@@ -9,6 +9,6 @@
 
 namespace onrush {
 
-Graph merge_contractions(const Graph& graph, const OptimizeOptions& options);
+Graph merge_contractions(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

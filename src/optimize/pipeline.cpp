@@ -35,14 +35,15 @@ void check_names(const OptimizeOptions& options) {
       fail(ErrorCode::invalid_argument, "no pass of the optimizer is called '{}'", name);
 }
 
-Graph run_pass(int step, const Graph& graph, const OptimizeOptions& options) {
+Graph run_pass(int step, Graph graph, const OptimizeOptions& options) {
   using Clock = std::chrono::steady_clock;
   const Pass& pass = kPasses[step];
+  const Graph before = options.observer ? graph : Graph();
   const auto start = Clock::now();
-  Graph result = pass.run(graph, options);
+  Graph result = pass.run(std::move(graph), options);
   const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start;
   if (options.verify) verify(result, Stage::optimized);
-  if (options.observer) options.observer({pass.name, step, elapsed.count(), graph, result});
+  if (options.observer) options.observer({pass.name, step, elapsed.count(), before, result});
   return result;
 }
 
@@ -80,15 +81,16 @@ std::map<std::string, int> count_lines(const Graph& graph) {
 
 std::span<const Pass> passes() { return kPasses; }
 
-Graph optimize(const Graph& graph, const OptimizeOptions& options) {
+Graph optimize(Graph graph, const OptimizeOptions& options) {
   check_names(options);
   const bool has_loops =
       std::ranges::any_of(graph.nodes, [](const Node& node) { return node.op == Op::loop; });
-  Graph result = has_loops ? optimize_bodies(graph, options) : graph;
+  if (has_loops) graph = optimize_bodies(graph, options);
   const int last = std::min(options.stop_after, static_cast<int>(std::size(kPasses)));
   for (int step = 0; step < last; ++step)
-    if (!contains(options.disabled, kPasses[step].name)) result = run_pass(step, result, options);
-  return result;
+    if (!contains(options.disabled, kPasses[step].name))
+      graph = run_pass(step, std::move(graph), options);
+  return graph;
 }
 
 std::string describe_changes(const Graph& before, const Graph& after) {

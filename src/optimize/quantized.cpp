@@ -251,6 +251,6 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-Graph quantized(const Graph& graph, const OptimizeOptions&) { return rewrite(graph, kRules); }
+Graph quantized(Graph graph, const OptimizeOptions&) { return rewrite(std::move(graph), kRules); }
 
 }  // namespace onrush

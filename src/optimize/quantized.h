@@ -12,6 +12,6 @@
 
 namespace onrush {
 
-Graph quantized(const Graph& graph, const OptimizeOptions& options);
+Graph quantized(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

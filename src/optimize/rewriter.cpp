@@ -52,11 +52,35 @@ class ReplacedOrigins {
   std::unordered_map<uint32_t, bool> leaves_, seen_new_, reaches_;
 };
 
+// What the first rule that applies makes of a node.
+std::optional<NodeId> apply_first(Rewriter& r, std::span<const Rule> rules, NodeId id) {
+  const bool is_constant = r.is(id, Op::constant);
+  for (const Rule& rule : rules) {
+    if (is_constant && !rule.of_constants) continue;
+    r.b.mark();
+    const auto result = rule.apply(r, id);
+    if (result && *result != id) return result;
+  }
+  return std::nullopt;
+}
+
+// Whether a rule applies to a node of the graph, which is as before when this returns.
+bool applies(Graph& graph, std::span<const Rule> rules) {
+  const size_t nodes = graph.nodes.size();
+  const std::vector<int> uses = use_counts(graph);
+  Rewriter r(Builder::continuing(std::move(graph), pass_folder()));
+  bool found = false;
+  for (uint32_t i = 0; i < nodes; ++i) r.count_uses({i}, uses[i]);
+  for (uint32_t i = 0; i < nodes && !found; ++i) found = apply_first(r, rules, {i}).has_value();
+  graph = r.b.give_back(nodes);
+  return found;
+}
+
 // One walk over the graph.
 class Sweep {
  public:
   Sweep(const Graph& source, std::span<const Rule> rules)
-      : source_(source), rules_(rules), rewriter_(source) {}
+      : source_(source), rules_(rules), rewriter_(Builder(source, pass_folder())) {}
 
   Graph run() {
     const std::vector<int> uses = use_counts(source_);
@@ -76,44 +100,27 @@ class Sweep {
     return rewriter_.b.finish();
   }
 
-  bool changed() const { return changed_; }
-
  private:
   NodeId rewrite_node(NodeId id) {
     for (int i = 0; i < kMaxRewritesOfANode; ++i) {
-      const auto next = apply_first(id);
+      Builder& b = rewriter_.b;
+      const size_t first_new = b.graph().nodes.size();
+      const auto next = apply_first(rewriter_, rules_, id);
       if (!next) return id;
-      changed_ = true;
+      b.add_origins(ReplacedOrigins(b.graph(), id, *next, first_new).origins());
       id = *next;
     }
     return id;
   }
 
-  std::optional<NodeId> apply_first(NodeId id) {
-    Builder& b = rewriter_.b;
-    const bool is_constant = b.node(id).op == Op::constant;
-    for (const Rule& rule : rules_) {
-      if (is_constant && !rule.of_constants) continue;
-      const size_t first_new = b.graph().nodes.size();
-      const auto result = rule.apply(rewriter_, id);
-      if (!result || *result == id) continue;
-      // Made again with the origins, which the builder adds to the nodes that are there.
-      b.set_origins(ReplacedOrigins(b.graph(), id, *result, first_new).origins());
-      rule.apply(rewriter_, id);
-      return result;
-    }
-    return std::nullopt;
-  }
-
   const Graph& source_;
   std::span<const Rule> rules_;
   Rewriter rewriter_;
-  bool changed_ = false;
 };
 
 }  // namespace
 
-Rewriter::Rewriter(const Graph& source) : b(source, pass_folder()), facts(b) {}
+Rewriter::Rewriter(Builder builder) : b(std::move(builder)), facts(b) {}
 
 bool Rewriter::in_order(NodeId x, NodeId y) {
   const auto key = [&](NodeId operand) {
@@ -137,15 +144,9 @@ void Rewriter::count_uses(NodeId id, int uses) {
   uses_[id.index] += uses;
 }
 
-Graph rewrite(const Graph& graph, std::span<const Rule> rules) {
-  std::optional<Graph> current;
-  for (int i = 0; i < kMaxSweeps; ++i) {
-    Sweep sweep(current ? *current : graph, rules);
-    Graph next = sweep.run();
-    current = std::move(next);
-    if (!sweep.changed()) break;
-  }
-  return std::move(*current);
+Graph rewrite(Graph graph, std::span<const Rule> rules) {
+  for (int i = 0; i < kMaxSweeps && applies(graph, rules); ++i) graph = Sweep(graph, rules).run();
+  return graph;
 }
 
 }  // namespace onrush

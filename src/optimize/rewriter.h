@@ -1,5 +1,6 @@
 // Rewriting by local rules: the graph is rebuilt node by node in topological order, every rule is
-// tried on each new node, and this is repeated until no rule applies.
+// tried on each new node, and this is repeated until no rule applies. Looking whether one does
+// needs no new graph: most passes change nothing.
 #pragma once
 
 #include <optional>
@@ -14,7 +15,7 @@ namespace onrush {
 // What a rule sees.
 class Rewriter {
  public:
-  explicit Rewriter(const Graph& source);
+  explicit Rewriter(Builder builder);
 
   Builder b;
   NodeFacts facts;
@@ -37,9 +38,8 @@ class Rewriter {
   std::vector<int> uses_;
 };
 
-// A node that computes the same, or nothing where the rule does not apply. A rule is called twice
-// when it applies and must then do the same; it makes no node otherwise, save ones that are equal
-// to existing nodes or dropped.
+// A node that computes the same, or nothing where the rule does not apply: it makes no node then,
+// save ones that are equal to existing nodes or dropped.
 struct Rule {
   std::string_view name;
   std::optional<NodeId> (*apply)(Rewriter& r, NodeId id);
@@ -47,6 +47,6 @@ struct Rule {
 };
 
 // Nodes that a rule makes carry the origins of all nodes they replace.
-Graph rewrite(const Graph& graph, std::span<const Rule> rules);
+Graph rewrite(Graph graph, std::span<const Rule> rules);
 
 }  // namespace onrush

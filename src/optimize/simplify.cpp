@@ -22,7 +22,7 @@ NodeId before_broadcast(const Builder& b, NodeId id) {
   return b.node(id).op == Op::broadcast ? b.node(id).inputs[0] : id;
 }
 
-Graph simplify(const Graph& graph, const OptimizeOptions&) {
+Graph simplify(Graph graph, const OptimizeOptions&) {
   static const std::vector<Rule> rules = [] {
     std::vector<Rule> all;
     for (const auto family :
@@ -31,7 +31,7 @@ Graph simplify(const Graph& graph, const OptimizeOptions&) {
       all.insert(all.end(), family.begin(), family.end());
     return all;
   }();
-  return rewrite(graph, rules);
+  return rewrite(std::move(graph), rules);
 }
 
 }  // namespace onrush

@@ -20,6 +20,6 @@
 
 namespace onrush {
 
-Graph simplify(const Graph& graph, const OptimizeOptions& options);
+Graph simplify(Graph graph, const OptimizeOptions& options);
 
 }  // namespace onrush

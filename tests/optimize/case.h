@@ -20,7 +20,7 @@ std::string expression(const Graph& graph);
 
 class Case : public Builder {
  public:
-  using PassFunction = Graph (*)(const Graph&, const OptimizeOptions&);
+  using PassFunction = Graph (*)(Graph, const OptimizeOptions&);
   // Computes a graph's outputs by other means than evaluate().
   using Computation =
       std::function<std::vector<Tensor>(std::span<const Tensor> inputs, const SizeTable& sizes)>;

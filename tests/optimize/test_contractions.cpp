@@ -124,8 +124,8 @@ TEST(Contractions, MergedBatchAxesAreSplit) {
 
 // --- fold_weights
 
-Graph folded(const Graph& graph, const OptimizeOptions& options) {
-  return simplify(fold_weights(graph, options), options);
+Graph folded(Graph graph, const OptimizeOptions& options) {
+  return simplify(fold_weights(std::move(graph), options), options);
 }
 
 TEST(FoldWeights, BatchNormAfterAConvolution) {

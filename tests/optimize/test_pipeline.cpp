@@ -67,9 +67,9 @@ TEST(Pipeline, OptimizesTheBodiesOfLoops) {
   body.input("trip", {DType::i64, {}});
   body.output("sum", body.add(sum, body.neg(body.neg(x))));
   const LoopAttr attr{std::make_shared<const Graph>(body.finish()), 5, 1, 1, false};
-  const Graph graph =
-      c.run(c.get(c.loop(attr, std::array{start, xs}), 0),
-            [](const Graph& g, const OptimizeOptions& options) { return optimize(g, options); });
+  const Graph graph = c.run(
+      c.get(c.loop(attr, std::array{start, xs}), 0),
+      [](Graph g, const OptimizeOptions& options) { return optimize(std::move(g), options); });
   for (const Node& node : graph.nodes) {
     if (node.op != Op::loop) continue;
     EXPECT_EQ(expression(*node.as<LoopAttr>().body), "add(sum, x)");

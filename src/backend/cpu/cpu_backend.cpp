@@ -23,7 +23,7 @@ class CpuBackend final : public Backend {
             options.memory_limit, choose_gemm(options.bf16))) {}
 
   std::shared_ptr<const Executable> compile(Graph graph) override {
-    if (options_.optimize) graph = optimize(graph);
+    if (options_.optimize) graph = optimize(std::move(graph));
     return std::make_shared<cpu::CpuExecutable>(fuse(std::move(graph)), shared_);
   }
 

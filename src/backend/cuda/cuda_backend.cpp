@@ -16,8 +16,8 @@ namespace {
 
 // Products of integers are plain arithmetic here: those of what is dequantised are faster on tensor
 // cores.
-Graph optimized(const Graph& graph, const CudaOptions& options) {
-  return options.optimize ? optimize(graph, {.disabled = {"quantized"}}) : graph;
+Graph optimized(Graph graph, const CudaOptions& options) {
+  return options.optimize ? optimize(std::move(graph), {.disabled = {"quantized"}}) : graph;
 }
 
 class CudaBackend final : public Backend {
