@@ -49,7 +49,7 @@ int NodeFacts::find_depth(const Node& node) const {
 
 const NodeFacts::Facts& NodeFacts::facts(NodeId id) {
   while (known_.size() <= id.index) {
-    const Node& node = b_.graph().nodes[known_.size()];
+    const Node& node = graph_.nodes[known_.size()];
     known_.push_back({find_time(node), find_splat(node), find_depth(node)});
   }
   return known_[id.index];

@@ -13,9 +13,10 @@ namespace onrush {
 // Larger constants are not searched for structure: that would read every weight of a model.
 inline constexpr size_t kMaxInspectedBytes = size_t{1} << 20;
 
+// Of a graph that may grow.
 class NodeFacts {
  public:
-  explicit NodeFacts(const Builder& builder) : b_(builder) {}
+  explicit NodeFacts(const Graph& graph) : graph_(graph) {}
 
   Time time(NodeId id);
   bool is_weight(NodeId id) { return time(id) == Time::prepare; }
@@ -36,7 +37,7 @@ class NodeFacts {
   std::optional<double> find_splat(const Node& node) const;
   int find_depth(const Node& node) const;
 
-  const Builder& b_;
+  const Graph& graph_;
   std::vector<Facts> known_;
 };
 

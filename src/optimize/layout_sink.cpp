@@ -65,7 +65,7 @@ class Sink {
   explicit Sink(const Graph& source)
       : source_(source),
         b_(source, pass_folder()),
-        facts_(b_),
+        facts_(b_.graph()),
         demanded_(demanded_permutations(source)) {}
 
   Graph run() {

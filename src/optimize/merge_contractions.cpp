@@ -20,11 +20,13 @@ struct Member {
 class Merger {
  public:
   explicit Merger(const Graph& source)
-      : source_(source), uses_(uses_of(source)), b_(source, pass_folder()) {}
+      : source_(source), uses_(uses_of(source)), facts_(source), b_(source, pass_folder()) {
+    find_groups();
+  }
+
+  bool finds_nothing() const { return groups_.empty(); }
 
   Graph run() {
-    find_times();
-    find_groups();
     made_.resize(source_.nodes.size());
     for (uint32_t i = 0; i < source_.nodes.size(); ++i) {
       const auto group = group_of_.find(i);
@@ -37,9 +39,8 @@ class Merger {
   }
 
  private:
-  void find_times();
   void find_groups();
-  std::optional<Member> member(NodeId id) const;
+  std::optional<Member> member(NodeId id);
   std::string group_key(const Member& member) const;
   NodeId make(NodeId id);
   void make_merged(const std::vector<Member>& members);
@@ -48,24 +49,12 @@ class Merger {
 
   const Graph& source_;
   Uses uses_;
+  NodeFacts facts_;
   Builder b_;
-  std::vector<bool> is_weight_;
   std::vector<NodeId> made_;
   std::vector<std::vector<Member>> groups_;
   std::map<uint32_t, size_t> group_of_;  // by contraction and by root
 };
-
-void Merger::find_times() {
-  Builder copy(source_, {});
-  NodeFacts facts(copy);
-  std::vector<NodeId> copies;
-  for (const Node& node : source_.nodes) {
-    std::vector<NodeId> operands;
-    for (NodeId operand : node.inputs) operands.push_back(copies[operand.index]);
-    copies.push_back(copy.rebuild(node, std::move(operands)));
-  }
-  for (NodeId id : copies) is_weight_.push_back(facts.is_weight(id));
-}
 
 // --- which belong together
 
@@ -80,13 +69,13 @@ int Merger::weight_axis(NodeId contraction) const {
   return free.size() == 1 ? free[0] : -1;
 }
 
-std::optional<Member> Merger::member(NodeId id) const {
+std::optional<Member> Merger::member(NodeId id) {
   const Node& node = source_[id];
   if (node.op != Op::dot && node.op != Op::conv) return std::nullopt;
   const bool grouped = node.op == Op::conv && node.as<ConvAttr>().groups != 1;
   // Sums of integers are wide and do not leave the kernel that scales them.
-  if (grouped || is_integer(source_.dtype(id)) || is_weight_[node.inputs[0].index] ||
-      !is_weight_[node.inputs[1].index] || weight_axis(id) < 0)
+  if (grouped || is_integer(source_.dtype(id)) || facts_.is_weight(node.inputs[0]) ||
+      !facts_.is_weight(node.inputs[1]) || weight_axis(id) < 0)
     return std::nullopt;
   Member member{id, id, {}};
   if (uses_.count(id) != 1 || uses_.users[id.index].empty()) return member;
@@ -97,7 +86,7 @@ std::optional<Member> Merger::member(NodeId id) const {
   const Dims& shape = source_.shape(bias);
   const bool by_channel = std::all_of(shape.begin(), shape.end() - 1, is_one) &&
                           always_equal(shape.back(), source_.shape(id).back());
-  if (!by_channel || !is_weight_[bias.index]) return member;
+  if (!by_channel || !facts_.is_weight(bias)) return member;
   return Member{id, user, bias};
 }
 
@@ -181,6 +170,9 @@ void Merger::make_merged(const std::vector<Member>& members) {
 
 }  // namespace
 
-Graph merge_contractions(Graph graph, const OptimizeOptions&) { return Merger(graph).run(); }
+Graph merge_contractions(Graph graph, const OptimizeOptions&) {
+  Merger merger(graph);
+  return merger.finds_nothing() ? std::move(graph) : merger.run();
+}
 
 }  // namespace onrush

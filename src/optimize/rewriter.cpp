@@ -120,7 +120,7 @@ class Sweep {
 
 }  // namespace
 
-Rewriter::Rewriter(Builder builder) : b(std::move(builder)), facts(b) {}
+Rewriter::Rewriter(Builder builder) : b(std::move(builder)), facts(b.graph()) {}
 
 bool Rewriter::in_order(NodeId x, NodeId y) {
   const auto key = [&](NodeId operand) {
