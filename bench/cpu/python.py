@@ -116,11 +116,6 @@ def table(title, times, titles=None):
     return report.table([title, *ENGINES, "onrush vs onnxruntime"], rows)
 
 
-def gpu():
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -139,7 +134,7 @@ def main():
     reading = []
     if options.readings and not on_gpu:
         reading.append(table("rapidocr, s", measure_reading(options.readings), parts))
-    machines = [machine(), gpu()] if on_gpu else [machine()]
+    machines = [machine(), report.gpu_name()] if on_gpu else [machine()]
     place = "on a GPU; with io binding, all values lie there" if on_gpu else "on one thread"
     text = "\n\n".join(
         [

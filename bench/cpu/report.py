@@ -2,6 +2,7 @@
 import math
 import re
 import statistics
+import subprocess
 
 
 def table(header, rows):
@@ -241,6 +242,11 @@ def brief_report(section):
     shown = table([*header, "speed-up"], rows)
     parts = [shown, legend, errors(section["models"]), conditions(section)]
     return "\n\n".join(part for part in parts if part)
+
+
+def gpu_name():
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def update_document(path, name, text, folder="bench/cpu"):

@@ -55,7 +55,7 @@ std::optional<CudaAttention> make_cuda_attention(const Contraction& scores,
   return a;
 }
 
-CudaKernel print_cuda(const CudaAttention& a, const SizeTable& sizes, const CudaTarget& target) {
+CudaKernel print_cuda(const CudaAttention& a, const PrintSizes& sizes, const CudaTarget& target) {
   Writer w(sizes);
   const auto print = [&](const Part& part, int rows, const char* name, const char* prefix) {
     return print_operand(w, {&part, rows, name, prefix, a.factor, DType::f32});

@@ -156,7 +156,7 @@ CudaOperand right_of(const CudaContraction& c) {
 
 // Whether operands and results are what blocks that stay can take.
 bool fits_persistent(const CudaContraction& c, const PrintedEpilogue& epilogue,
-                     const SizeTable& sizes) {
+                     const PrintSizes& sizes) {
   if (c.math != ContractionMath::f16 && c.math != ContractionMath::bf16) return false;
   if (epilogue.along_m || 8 % epilogue.width) return false;
   Writer w(sizes);
@@ -164,7 +164,7 @@ bool fits_persistent(const CudaContraction& c, const PrintedEpilogue& epilogue,
 }
 
 // REQUIRES fits_persistent().
-CudaKernel print_persistent(const CudaContraction& c, const SizeTable& sizes,
+CudaKernel print_persistent(const CudaContraction& c, const PrintSizes& sizes,
                             const ContractionTile& tile) {
   Writer w(sizes);
   const auto map_of = [&](const CudaOperand& operand, int box_rows) {
@@ -198,7 +198,7 @@ CudaKernel print_persistent(const CudaContraction& c, const SizeTable& sizes,
   return kernel;
 }
 
-CudaKernel print_tiles(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
+CudaKernel print_tiles(const CudaContraction& c, const PrintSizes& sizes, const CudaTarget& target,
                        const TileChoice* choice) {
   Writer w(sizes);
   const PrintedOperand lhs = print_operand(w, left_of(c)), rhs = print_operand(w, right_of(c));
@@ -319,7 +319,7 @@ std::optional<Window> find_window(const CudaContraction& c) {
   return window;
 }
 
-CudaKernel print_window(const CudaContraction& c, const Window& window, const SizeTable& sizes,
+CudaKernel print_window(const CudaContraction& c, const Window& window, const PrintSizes& sizes,
                         const CudaTarget& target) {
   Writer w(sizes);
   const std::vector<int> m = axes_of(c.lhs, CudaContraction::m);
@@ -393,7 +393,7 @@ Slide find_slide(const CudaContraction& c, const CudaTarget& target, int64_t vec
   return {};
 }
 
-CudaKernel print_direct(const CudaContraction& c, const SizeTable& sizes,
+CudaKernel print_direct(const CudaContraction& c, const PrintSizes& sizes,
                         const CudaTarget& target) {
   Writer w(sizes);
   const Loops& loops = c.epilogue.loops;
@@ -537,7 +537,7 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
   return c;
 }
 
-CudaKernel print_cuda(const CudaContraction& c, const SizeTable& sizes, const CudaTarget& target,
+CudaKernel print_cuda(const CudaContraction& c, const PrintSizes& sizes, const CudaTarget& target,
                       const TileChoice* choice) {
   if (!c.direct) {
     const std::optional<Window> window = find_window(c);

@@ -113,12 +113,13 @@ double time_of(const Window& w, const Sizes& s, const DepthwiseTiles& t, const C
 
 }  // namespace
 
-std::vector<DepthwiseTiles> depthwise_tiles(const CudaContraction& c, const SizeTable& sizes,
+std::vector<DepthwiseTiles> depthwise_tiles(const CudaContraction& c, const PrintSizes& sizes,
                                             const CudaTarget& target) {
   const std::optional<Window> w = window_of(c);
   if (!w) return {};
   const Sizes s = sizes_of(c, *w, sizes);
-  if (s.channels % kVector) return {};
+  const Dim channels_dim = c.lhs.loops.axes[static_cast<size_t>(w->channel)].extent;
+  if (!sizes.divides(channels_dim, kVector)) return {};
   const int64_t elements = s.images * s.height * s.width * s.channels * w->stride * w->stride;
   if (w->height * w->width <= kSmallWindow && elements > target.multiprocessors * kManyElements)
     return {};
@@ -151,7 +152,7 @@ namespace {
 
 class DepthwisePrinter {
  public:
-  DepthwisePrinter(const CudaContraction& c, const SizeTable& sizes, const DepthwiseTiles& tiles)
+  DepthwisePrinter(const CudaContraction& c, const PrintSizes& sizes, const DepthwiseTiles& tiles)
       : c_(c),
         window_(*window_of(c)),
         tiles_(tiles),
@@ -277,7 +278,7 @@ class DepthwisePrinter {
 
 }  // namespace
 
-CudaKernel print_depthwise(const CudaContraction& c, const SizeTable& sizes,
+CudaKernel print_depthwise(const CudaContraction& c, const PrintSizes& sizes,
                            const DepthwiseTiles& tiles) {
   return DepthwisePrinter(c, sizes, tiles).print();
 }

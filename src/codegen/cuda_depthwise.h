@@ -17,10 +17,10 @@ struct DepthwiseTiles {
 // All that are worth a thought for these sizes, best first by a model of the device; none where
 // the contraction is no such convolution, or too small to gain.
 std::vector<DepthwiseTiles> depthwise_tiles(const CudaContraction& contraction,
-                                            const SizeTable& sizes, const CudaTarget& target);
+                                            const PrintSizes& sizes, const CudaTarget& target);
 
 // REQUIRES one of the above.
-CudaKernel print_depthwise(const CudaContraction& contraction, const SizeTable& sizes,
+CudaKernel print_depthwise(const CudaContraction& contraction, const PrintSizes& sizes,
                            const DepthwiseTiles& tiles);
 
 }  // namespace onrush

@@ -94,7 +94,7 @@ bool needs_order(const ScatterAttr& attr, DType dtype) {
 // the data themselves. What meets at one element of the data has the same free coordinates.
 class ScatterPrinter {
  public:
-  ScatterPrinter(const CudaPrimitive& primitive, const Graph& graph, const SizeTable& sizes)
+  ScatterPrinter(const CudaPrimitive& primitive, const Graph& graph, const PrintSizes& sizes)
       : p_(primitive),
         graph_(graph),
         node_(graph[primitive.node]),
@@ -307,7 +307,7 @@ class ScatterPrinter {
 
 // --- sort
 
-CudaKernel print_sort(const CudaPrimitive& p, const Graph& graph, const SizeTable& sizes) {
+CudaKernel print_sort(const CudaPrimitive& p, const Graph& graph, const PrintSizes& sizes) {
   Writer w(sizes);
   const Node& node = graph[p.node];
   const auto& attr = node.as<SortAttr>();
@@ -351,7 +351,7 @@ std::string scan_identity(const ScanAttr& attr) {
   return attr.kind == ReduceKind::product ? "1" : "0";
 }
 
-CudaKernel print_scan(const CudaPrimitive& p, const Graph& graph, const SizeTable& sizes) {
+CudaKernel print_scan(const CudaPrimitive& p, const Graph& graph, const PrintSizes& sizes) {
   Writer w(sizes);
   const Node& node = graph[p.node];
   const auto& attr = node.as<ScanAttr>();
@@ -388,7 +388,7 @@ CudaKernel print_scan(const CudaPrimitive& p, const Graph& graph, const SizeTabl
 
 // --- random numbers and bits
 
-CudaKernel print_random(const CudaPrimitive& p, const Graph& graph, const SizeTable& sizes) {
+CudaKernel print_random(const CudaPrimitive& p, const Graph& graph, const PrintSizes& sizes) {
   Writer w(sizes);
   const auto& attr = graph[p.node].as<RandomAttr>();
   const Extent count = product_of(graph.type(p.node).shape);
@@ -410,7 +410,7 @@ CudaKernel print_random(const CudaPrimitive& p, const Graph& graph, const SizeTa
   return kernel;
 }
 
-CudaKernel print_bitcast(const CudaPrimitive& p, const Graph& graph, const SizeTable& sizes) {
+CudaKernel print_bitcast(const CudaPrimitive& p, const Graph& graph, const PrintSizes& sizes) {
   Writer w(sizes);
   const NodeId from = graph[p.node].inputs[0];
   const TensorType& type = graph.type(p.node);
@@ -508,7 +508,7 @@ std::vector<CudaPrimitive> make_cuda_primitives(const Graph& graph, NodeId node,
   return kernels;
 }
 
-CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const SizeTable& sizes) {
+CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const PrintSizes& sizes) {
   const auto print = [&] {
     switch (graph[primitive.node].op) {
       case Op::scatter: return ScatterPrinter(primitive, graph, sizes).print();

@@ -71,7 +71,7 @@ Extent write_pointwise(Writer& w, const Loops& loops) {
   return work;
 }
 
-CudaKernel print_pointwise(std::span<const Loops> all, const SizeTable& sizes) {
+CudaKernel print_pointwise(std::span<const Loops> all, const PrintSizes& sizes) {
   Writer w(sizes);
   w.line("begin_dependent();");
   std::vector<Extent> works;
@@ -90,7 +90,7 @@ constexpr int kColumnBlock = 1024;  // threads of one that reduces few columns
 
 class ReductionPrinter {
  public:
-  ReductionPrinter(const Loops& loops, const SizeTable& sizes)
+  ReductionPrinter(const Loops& loops, const PrintSizes& sizes)
       : loops_(loops),
         w_(sizes),
         parallel_(axes_where(loops, false)),
@@ -349,7 +349,7 @@ CudaLaunch launch_columns(const CudaKernel& kernel, const SizeTable& sizes,
 
 }  // namespace
 
-CudaKernel print_cuda(std::span<const Loops> loops, const SizeTable& sizes) {
+CudaKernel print_cuda(std::span<const Loops> loops, const PrintSizes& sizes) {
   const bool reduces = std::ranges::any_of(loops[0].body, [](const LoopValue& value) {
     return std::holds_alternative<ReduceValue>(value.data);
   });
@@ -361,7 +361,21 @@ int64_t parts_of(const CudaKernel& kernel, const SizeTable& sizes) {
       1, kernel.work.at(sizes) * kernel.m.at(sizes) * kernel.n.at(sizes) * kernel.k.at(sizes));
 }
 
+bool PrintSizes::divides(Dim dim, int width) const {
+  return at_hand_(dim) % width == 0 && std::ranges::all_of(others_, [&](const SizeTable& sizes) {
+           return sizes(dim) % width == 0;
+         });
+}
+
+bool computes(const CudaKernel& kernel, const SizeTable& sizes) {
+  if (kernel.tile.persistent && kernel.k.at(sizes) == 0) return false;
+  return std::ranges::all_of(kernel.facts, [&](const SizeFact& fact) {
+    return !fact.divides || sizes(fact.dim) % fact.width == 0;
+  });
+}
+
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target) {
+  if (!computes(kernel, sizes)) return false;
   if (kernel.schedule == CudaSchedule::row && !kernel.constant_rows &&
       threads_for_row(kernel.reduced.at(sizes)) != kernel.row_threads)
     return false;

@@ -25,6 +25,23 @@ enum class CudaSchedule : uint8_t {
   primitive,  // one of the kernels of a primitive that is no Loops
 };
 
+// Sizes that a kernel is printed for: those at hand, for which it is to be fast, and others that it
+// is to compute, too. Refers to both.
+class PrintSizes {
+ public:
+  PrintSizes(const SizeTable& at_hand, std::span<const SizeTable> others = {})  // NOLINT: only one
+      : at_hand_(at_hand), others_(others) {}
+
+  operator const SizeTable&() const { return at_hand_; }  // NOLINT
+  int64_t operator()(Dim dim) const { return at_hand_(dim); }
+  // At all of them.
+  bool divides(Dim dim, int width) const;
+
+ private:
+  const SizeTable& at_hand_;
+  std::span<const SizeTable> others_;
+};
+
 // A product of sizes, divided by `width` and rounded up.
 struct Extent {
   Extent() = default;
@@ -43,7 +60,7 @@ struct SizeArgument {
   Extent extent;
   Kind kind;
 };
-// `dim` divides by `width`, or does not.
+// `dim` divides by `width`, or does not: then a kernel does without what this would allow.
 struct SizeFact {
   Dim dim;
   int width;
@@ -168,6 +185,8 @@ struct CudaLaunch {
 
 // The product of work, m, n and k.
 int64_t parts_of(const CudaKernel& kernel, const SizeTable& sizes);
+// Whether the kernel is right for these sizes, fast or not.
+bool computes(const CudaKernel& kernel, const SizeTable& sizes);
 // Whether the kernel serves these sizes, about as well as one printed for them would. Of a tile
 // that was chosen by measurement only whether it serves them.
 bool serves(const CudaKernel& kernel, const SizeTable& sizes, const CudaTarget& target);
@@ -180,7 +199,7 @@ std::vector<int64_t> size_arguments(const CudaKernel& kernel, const SizeTable& s
 
 // Axes are best merged before (merge_axes.h). Makes no new Dims. Several loops become one kernel:
 // REQUIRES that they need nothing of each other, and do not reduce.
-CudaKernel print_cuda(std::span<const Loops> loops, const SizeTable& sizes);
+CudaKernel print_cuda(std::span<const Loops> loops, const PrintSizes& sizes);
 
 // A contraction as its kernel sees it. Each of the three Loops has merged axes of its own; what
 // they share is the position in each kind of axis.
@@ -208,7 +227,7 @@ struct CudaContraction {
 CudaContraction make_cuda_contraction(const Contraction& contraction, bool weights,
                                       ContractionMath f32_math, const SizeTable& sizes);
 // `choice`: how it is cut; null: the best by a model of the device.
-CudaKernel print_cuda(const CudaContraction& contraction, const SizeTable& sizes,
+CudaKernel print_cuda(const CudaContraction& contraction, const PrintSizes& sizes,
                       const CudaTarget& target, const TileChoice* choice = nullptr);
 
 // softmax(scores) values as one kernel: two contractions, the first's results and their softmax
@@ -226,7 +245,7 @@ struct CudaAttention {
 std::optional<CudaAttention> make_cuda_attention(const Contraction& scores,
                                                  const Contraction& values, bool nan_to_zero,
                                                  ContractionMath f32_math);
-CudaKernel print_cuda(const CudaAttention& attention, const SizeTable& sizes,
+CudaKernel print_cuda(const CudaAttention& attention, const PrintSizes& sizes,
                       const CudaTarget& target);
 
 // One kernel of a primitive that is no Loops: scatter, sort, scan, random numbers, bitcast.
@@ -241,7 +260,7 @@ struct CudaPrimitive {
 std::vector<CudaPrimitive> make_cuda_primitives(const Graph& graph, NodeId node,
                                                 std::span<const NodeId> outputs);
 // Its workspace, which all kernels of the primitive share, is the buffer whose node is not valid().
-CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const SizeTable& sizes);
+CudaKernel print_cuda(const CudaPrimitive& primitive, const Graph& graph, const PrintSizes& sizes);
 int64_t workspace_bytes(const CudaKernel& kernel, const SizeTable& sizes, bool wide_index);
 
 // Copies bytes from its first buffer to its second, as many as its only size says.

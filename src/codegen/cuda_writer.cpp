@@ -179,7 +179,7 @@ void Writer::split(const std::string& flat, const std::vector<int>& axes,
 }
 
 bool Writer::divides(Dim dim, int width) {
-  const bool holds = at_hand_(dim) % width == 0;
+  const bool holds = printed_for_.divides(dim, width);
   if (!dim.is_constant()) facts_.push_back({dim, width, holds});
   return holds;
 }

@@ -44,7 +44,7 @@ struct Lanes {
 
 class Writer {
  public:
-  explicit Writer(const SizeTable& sizes) : at_hand_(sizes) {}
+  explicit Writer(const PrintSizes& sizes) : printed_for_(sizes) {}
 
   void line(std::string text) {
     body_ += std::string(static_cast<size_t>(indent_) * 2, ' ') + std::move(text) + "\n";
@@ -73,7 +73,7 @@ class Writer {
 
   // Facts, which the kernel then depends on.
   bool divides(Dim dim, int width);
-  int64_t value_at_hand(Dim dim) const { return at_hand_(dim); }
+  int64_t value_at_hand(Dim dim) const { return printed_for_(dim); }
 
   int add_buffers(const std::vector<LoopBuffer>& buffers);
   const std::vector<LoopBuffer>& buffers() const { return buffers_; }
@@ -83,7 +83,7 @@ class Writer {
  private:
   int argument(const Extent& extent, SizeArgument::Kind kind);
 
-  const SizeTable& at_hand_;
+  PrintSizes printed_for_;
   std::string body_;
   int indent_ = 1;
   std::vector<SizeArgument> sizes_;

@@ -363,8 +363,20 @@ bool Emulator::available() {
 #endif
 }
 
-Emulator::Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& plans)
-    : library_(std::make_unique<Library>()) {
+namespace {
+
+// Of those that stand in, the one that relies on least.
+const KernelVariant& variant_of(const CudaPlan& plan, const StepKernel& kernel,
+                                const SizeTable& sizes, Emulator::Kernels kernels) {
+  if (kernels == Emulator::Kernels::best) return plan.variant(kernel, sizes);
+  const std::vector<const KernelVariant*> others = plan.stand_ins(kernel, sizes);
+  return others.empty() ? plan.variant(kernel, sizes) : *others.back();
+}
+
+}  // namespace
+
+Emulator::Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& plans, Kernels kernels)
+    : library_(std::make_unique<Library>()), kernels_(kernels) {
   std::vector<std::string> texts;
   std::string launchers;
   const auto add = [&](const CudaKernel& kernel) {
@@ -374,11 +386,12 @@ Emulator::Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& pla
   };
   const auto add_plan = [&](const auto& self, const CudaPlan& plan,
                             const SizeTable& sizes) -> void {
+    if (kernels == Kernels::any_size) plan.texts_for_any_size();
     for (const auto* steps : {&plan.prepare_steps(), &plan.bind_steps(), &plan.steps()})
       for (const CudaStep& step : *steps) {
         if (step.body) self(self, *step.body, sizes);
         for (const StepKernel& kernel : step.kernels) {
-          add(plan.variant(kernel, sizes).kernel);
+          add(variant_of(plan, kernel, sizes, kernels).kernel);
           if (kernel.packing) add(plan.variant(*kernel.packing, sizes).kernel);
         }
       }
@@ -409,8 +422,8 @@ Emulator::~Emulator() = default;
 class Emulator::Run {
  public:
   Run(const Library& library, const CudaPlan& plan, std::span<const Tensor> inputs,
-      const SizeTable& sizes)
-      : library_(library), plan_(plan), inputs_(inputs), sizes_(sizes) {}
+      const SizeTable& sizes, Kernels kernels)
+      : library_(library), plan_(plan), inputs_(inputs), sizes_(sizes), kernels_(kernels) {}
 
   std::vector<Tensor> outputs() {
     for (const auto* steps : {&plan_.prepare_steps(), &plan_.bind_steps(), &plan_.steps()})
@@ -496,7 +509,7 @@ class Emulator::Run {
         inputs[static_cast<size_t>(i)] = element;
       }
       inputs.push_back(Tensor::of<int64_t>(DType::i64, {}, std::span(&trip, 1)));
-      Run body(library_, *step.body, inputs, sizes_);
+      Run body(library_, *step.body, inputs, sizes_, kernels_);
       const std::vector<Tensor> outputs = body.outputs();
       for (size_t i = 0; i < outputs.size(); ++i) {
         const bool carried = i < static_cast<size_t>(attr.carried);
@@ -513,10 +526,10 @@ class Emulator::Run {
     internal_check(!step.kernels.empty(), "a step of the plan has no kernel");
     int64_t bytes = 0;
     for (const StepKernel& source : step.kernels)
-      bytes = std::max(bytes, workspace_bytes(plan_.variant(source, sizes_).kernel, sizes_, false));
+      bytes = std::max(bytes, workspace_bytes(variant(source).kernel, sizes_, false));
     const Memory workspace = allocate(static_cast<size_t>(bytes));
     for (const StepKernel& source : step.kernels) {
-      const KernelVariant& variant = plan_.variant(source, sizes_);
+      const KernelVariant& variant = this->variant(source);
       if (const auto* c = std::get_if<CudaContraction>(&source.form); c && c->packed) {
         const Memory packed = allocate(byte_size(c->factor, c->packed_count));
         std::memset(packed.data(), 0, packed.count);
@@ -549,17 +562,22 @@ class Emulator::Run {
     library_.launch(kernel, launch_of(kernel, sizes_, plan_.target(), pass), arguments.data());
   }
 
+  const KernelVariant& variant(const StepKernel& kernel) const {
+    return variant_of(plan_, kernel, sizes_, kernels_);
+  }
+
   const Library& library_;
   const CudaPlan& plan_;
   std::span<const Tensor> inputs_;
   const SizeTable& sizes_;
+  const Kernels kernels_;
   std::map<NodeId, Memory> values_;
   uint32_t words_[4] = {0, 0, 1234, 0};  // the error, and the next seed
 };
 
 std::vector<Tensor> Emulator::run(const CudaPlan& plan, std::span<const Tensor> inputs,
                                   const SizeTable& sizes) const {
-  Run run(*library_, plan, inputs, sizes);
+  Run run(*library_, plan, inputs, sizes, kernels_);
   std::vector<Tensor> results;
   for (const Tensor& output : run.outputs()) {  // they lie in the run's memory
     results.emplace_back(output.dtype(), output.shape());

@@ -18,8 +18,10 @@ class Emulator {
  public:
   static bool available();  // whether there is a C++ compiler, and no sanitizer
 
+  enum class Kernels { best, any_size };  // what a run has: CudaPlan::texts_for_any_size
   // Compiles what these plans need for these sizes.
-  explicit Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& plans);
+  explicit Emulator(const std::vector<std::pair<const CudaPlan*, SizeTable>>& plans,
+                    Kernels kernels = Kernels::best);
   ~Emulator();
 
   // The graph's outputs. Throws Error{invalid_argument} if an index was out of range, and internal
@@ -32,6 +34,7 @@ class Emulator {
   class Run;
   struct Library;
   std::unique_ptr<Library> library_;
+  Kernels kernels_;
 };
 
 }  // namespace onrush::cuda

@@ -22,8 +22,8 @@ class Emulated : public testing::Test {
   }
 };
 
-TEST_F(Emulated, RandomGraphs) {
-  constexpr unsigned kGraphs = 120;
+// Compares the kernels of random graphs, numbered from `first`, with the evaluator.
+void check_random_graphs(unsigned first, unsigned end, Emulator::Kernels kernels) {
   std::vector<std::unique_ptr<CudaPlan>> plans;
   std::vector<std::pair<const CudaPlan*, SizeTable>> runs;
   const auto check = [&](unsigned seed, const Case::Compile& compile) {
@@ -31,7 +31,7 @@ TEST_F(Emulated, RandomGraphs) {
     RandomGraph(seed).check(2 + static_cast<int>(seed % 12), compile);
   };
   // All kernels are one program: what is to be run is found out first.
-  for (unsigned seed = 0; seed < kGraphs; ++seed)
+  for (unsigned seed = first; seed < end; ++seed)
     check(seed, [&](const Graph& graph) {
       plans.push_back(std::make_unique<CudaPlan>(fuse(optimize(graph)), Precision::fp32, kAmpere));
       return [&, plan = plans.back().get(), graph](std::span<const Tensor> inputs,
@@ -40,9 +40,9 @@ TEST_F(Emulated, RandomGraphs) {
         return evaluate(graph, inputs, sizes);
       };
     });
-  const Emulator emulator(runs);
+  const Emulator emulator(runs, kernels);
   auto next = runs.begin();
-  for (unsigned seed = 0; seed < kGraphs && !HasFailure(); ++seed)
+  for (unsigned seed = first; seed < end && !testing::Test::HasFailure(); ++seed)
     check(seed, [&](const Graph&) {
       return [&](std::span<const Tensor> inputs, const SizeTable&) {
         const auto& [plan, sizes] = *next++;
@@ -50,6 +50,12 @@ TEST_F(Emulated, RandomGraphs) {
       };
     });
   EXPECT_EQ(next, runs.end());
+}
+
+TEST_F(Emulated, RandomGraphs) { check_random_graphs(0, 120, Emulator::Kernels::best); }
+
+TEST_F(Emulated, RandomGraphsByKernelsForAnySize) {
+  check_random_graphs(120, 200, Emulator::Kernels::any_size);
 }
 
 // Small integers, whose products and sums are exact in every precision.
@@ -96,10 +102,27 @@ class Products {
 
   // Expects results that differ by no more than `tolerance`.
   void check(double tolerance) const {
+    check(tolerance, cases_, Emulator::Kernels::best);
+    std::vector<Product> some;  // kernels take long to compile
+    for (size_t i = 0; i < cases_.size(); i += 4) some.push_back(cases_[i]);
+    check(tolerance, some, Emulator::Kernels::any_size);
+  }
+
+ private:
+  struct Product {
+    std::string what;
+    Graph graph;
+    const CudaPlan* plan;
+    SizeTable sizes;
+    std::vector<Shape> inputs;
+  };
+
+  static void check(double tolerance, const std::vector<Product>& cases,
+                    Emulator::Kernels kernels) {
     std::vector<std::pair<const CudaPlan*, SizeTable>> runs;
-    for (const Product& c : cases_) runs.emplace_back(c.plan, c.sizes);
-    const Emulator emulator(runs);
-    for (const Product& c : cases_) {
+    for (const Product& c : cases) runs.emplace_back(c.plan, c.sizes);
+    const Emulator emulator(runs, kernels);
+    for (const Product& c : cases) {
       SCOPED_TRACE(c.what);
       std::vector<Tensor> inputs;
       for (const Shape& shape : c.inputs)
@@ -115,14 +138,6 @@ class Products {
     }
   }
 
- private:
-  struct Product {
-    std::string what;
-    Graph graph;
-    const CudaPlan* plan;
-    SizeTable sizes;
-    std::vector<Shape> inputs;
-  };
   std::vector<std::unique_ptr<CudaPlan>> plans_;
   std::vector<Product> cases_;
 };

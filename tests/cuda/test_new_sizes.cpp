@@ -1,8 +1,11 @@
 // What runs of sizes that a plan has not had ask of the driver, by a stand-in of it.
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <thread>
 
 #include "../onnx/builders.h"
 #include "cuda/support.h"
@@ -37,7 +40,7 @@ class Calls {
 class NewSizes : public testing::Test {
  protected:
   // A step of a decode: present = past and x, y = softmax of x with present, sizes of past: [n, 8].
-  Session decode(bool negates = false) const {  // and what is computed from past alone
+  Session decode(bool negates = false) {  // and what is computed from past alone
     onnx::Graph graph = onnx::graph({},
                                     {named("append", node("Concat", {"past", "x"}, {"present"},
                                                           {onnx::attribute("axis", int64_t{0})})),
@@ -54,6 +57,7 @@ class NewSizes : public testing::Test {
     SessionOptions options;
     options.device = "cuda";
     options.cache_folder = folder_.path();
+    options.progress = [this](std::string_view) { ++compiled_; };
     return Session::load(onnx::bytes_of(bytes), options);
   }
   static onnx::ValueInfo input(const std::string& name, std::vector<onnx::Dimension> shape) {
@@ -74,8 +78,54 @@ class NewSizes : public testing::Test {
     return session.run({{"past", past}, {"x", x}}, {}, options)[0].tensor();
   }
 
-  TemporaryFolder folder_;  // of the kernel cache
+  // Until kernels have been compiled that are not for the sizes at hand.
+  static void wait_for(const Calls& loaded, long modules) {
+    for (int i = 0; i < 1000 && loaded() < modules; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_GE(loaded(), modules);
+    // They are counted before a binding may have them.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+
+  TemporaryFolder folder_;         // of the kernel cache
+  std::atomic<int> compiled_ = 0;  // programs that a call has waited for
 };
+
+// 23 rows of past make 24 of present, of which 16 bytes are read at once.
+TEST_F(NewSizes, NoRunWaitsForAKernel) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8});
+  const Calls loaded("cuModuleLoadData");
+  run(session, on_gpu({23, 8}), x);
+  EXPECT_GT(compiled_, 0);
+  const long first = loaded();
+  run(session, on_gpu({23, 8}), x);  // a second run: others may follow
+  wait_for(loaded, first + 1);
+  compiled_ = 0;
+  for (int64_t n = 1; n < 40; ++n) run(session, on_gpu({n, 8}), x);
+  EXPECT_EQ(compiled_, 0);
+}
+
+TEST_F(NewSizes, KernelsThatStandInAreReplaced) {
+  const Session session = decode();
+  const Tensor x = on_gpu({1, 8}), odd = on_gpu({16, 8}), even = on_gpu({23, 8});
+  const Calls loaded("cuModuleLoadData");
+  run(session, odd, x);
+  run(session, odd, x);
+  const long before = loaded();
+  RunOptions options;
+  options.outputs = {{"present", on_gpu({24, 8})}, {"y", on_gpu({1, 24})}};
+  const auto again = [&] { session.run({{"past", even}, {"x", x}}, {}, options); };
+  again();
+  again();
+  wait_for(loaded, before + 1);
+  const Calls changed("cuGraphExecKernelNodeSetParams_v2");
+  again();
+  EXPECT_GT(changed(), 0);
+  const long once = changed();
+  again();
+  EXPECT_EQ(changed(), once);
+}
 
 TEST_F(NewSizes, AGrowingCacheKeepsTheGraphOfTheSecondStep) {
   const Session session = decode();

@@ -11,6 +11,7 @@
 #include "codegen/cuda_tiles.h"
 #include "cuda/support.h"
 #include "fuse/fuse.h"
+#include "ir/builder.h"
 #include "lower/lower.h"
 #include "onnx/decode.h"
 #include "onnx/inline_functions.h"
@@ -129,6 +130,36 @@ TEST(CudaPlan, KeepsItsKernelsForOtherLengths) {
       EXPECT_EQ(&plan.variant(kernel, sizes), &plan.variant(kernel, longer));
 }
 
+// A binding at any length finds kernels that are there already.
+TEST(CudaPlan, HasKernelsForAnyLength) {
+  const CudaPlan plan(schedule_of(text(128)), Precision::fp16, kHopper);
+  const size_t at_hand = plan.texts_at_hand().size();
+  const std::vector<size_t> any = plan.texts_for_any_size();
+  EXPECT_FALSE(any.empty());
+  EXPECT_LE(any.size(), at_hand);
+  for (int64_t length = 1; length <= 512; length += length < 40 ? 1 : 59) {
+    std::vector<int64_t> symbols;
+    for (const Symbol& symbol : plan.graph().shapes->symbols())
+      symbols.push_back(symbol.value == 128 ? length : symbol.value);
+    const SizeTable sizes = plan.graph().shapes->evaluate(symbols);
+    for (const auto* steps : {&plan.bind_steps(), &plan.steps()})
+      for (const CudaStep& step : *steps)
+        for (const StepKernel& kernel : step.kernels) {
+          const std::vector<const KernelVariant*> found = plan.stand_ins(kernel, sizes);
+          ASSERT_FALSE(found.empty()) << length;
+          EXPECT_TRUE(std::ranges::binary_search(any, found.back()->text)) << length;
+        }
+  }
+}
+
+TEST(CudaPlan, NeedsNoOtherKernelsWhereSizesAreConstant) {
+  Builder b;
+  const NodeId x = b.input("x", {DType::f32, {4, 5}});
+  b.output("y", b.reduce(ReduceKind::sum, x, {1}));
+  EXPECT_TRUE(
+      CudaPlan(fuse(optimize(b.finish())), Precision::fp32, kHopper).texts_for_any_size().empty());
+}
+
 TEST(CudaPlan, StoresNarrowWhatOnlyKernelsSee) {
   const CudaPlan plan(schedule_of(image("resnet50")), Precision::fp16, kHopper);
   for (const CudaStep& step : plan.steps())
@@ -152,6 +183,7 @@ TEST(CudaPlan, CompilesForEveryArchitecture) {
       const CudaPlan hopper(schedule_of(network), precision, kHopper);
       const CudaPlan ampere(schedule_of(network), precision, kAmpere);
       for (size_t index : hopper.texts_at_hand()) texts["sm_90a"].insert(hopper.text(index));
+      for (size_t index : hopper.texts_for_any_size()) texts["sm_90a"].insert(hopper.text(index));
       for (size_t index : ampere.texts_at_hand()) texts["sm_80"].insert(ampere.text(index));
       if (precision != Precision::fp16) continue;
       for (const std::string& one : one_of_each_family(ampere))

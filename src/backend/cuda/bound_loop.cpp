@@ -21,7 +21,7 @@ std::optional<BoundLoop> BoundPlan::bind_loop(const CudaStep& step) const {
   return BoundLoop{.body = bind_plan(*executable_.body(step), sizes_),
                    .trips = trips,
                    .numbers = upload(context(), numbers, executable_.shared().setup),
-                   .copy = executable_.function(copy)};
+                   .copy = executable_.functions().get(copy)};
 }
 
 // Gives the bytes of the workspace.

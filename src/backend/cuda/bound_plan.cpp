@@ -15,7 +15,10 @@ constexpr int64_t kLargestNarrowIndex = INT32_MAX;
 
 BoundPlan::BoundPlan(const CudaExecutable& executable, SizeTable sizes,
                      const std::vector<const CudaStep*>& steps, std::map<NodeId, Tensor> known)
-    : executable_(executable), sizes_(std::move(sizes)), known_(std::move(known)) {
+    : executable_(executable),
+      sizes_(std::move(sizes)),
+      known_(std::move(known)),
+      compiled_behind_(executable.shared().compiled_behind) {
   resolve(steps);
   place_values(steps);
   lay_out_memory();
@@ -59,19 +62,36 @@ bool BoundPlan::is_wide(const StepKernel& kernel, const KernelVariant& variant) 
                              [&](NodeId node) { return count(node) > kLargestNarrowIndex; });
 }
 
+// The kernel for these sizes if it is compiled. Else one that is and can compute them, while the
+// former is compiled; only where there is none does the binding wait for that.
+const KernelVariant& BoundPlan::choose(const StepKernel& kernel,
+                                       std::vector<size_t>& wanted) const {
+  const KernelVariant& best = executable_.plan().variant(kernel, sizes_);
+  if (is_wide(kernel, best) || executable_.functions().has({best.text, false})) return best;
+  for (const KernelVariant* other : executable_.plan().stand_ins(kernel, sizes_))
+    if (executable_.functions().has({other->text, false})) {
+      wanted.push_back(best.text);
+      return *other;
+    }
+  return best;
+}
+
 // Finds out once what is launched for each kind of kernel. The kernels of a step share its
 // workspace, so they agree on the width of indices.
 void BoundPlan::resolve(const std::vector<const CudaStep*>& steps) {
   kinds_.resize(executable_.plan().kinds());
+  std::vector<size_t> wanted;
   for (const CudaStep* step : steps) {
     bool wide = false;
     for (const StepKernel& kernel : step->kernels) {
       auto& at = kinds_[kernel.kind];
-      if (!at) at = at_sizes(executable_.plan().variant(kernel, sizes_));
+      if (!at) at = at_sizes(choose(kernel, wanted));
       wide = wide || is_wide(kernel, *at->variant);
     }
     wide_.push_back(wide);
   }
+  stands_in_ = !wanted.empty();
+  executable_.functions().compile_behind(wanted);
 }
 
 void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
@@ -142,7 +162,7 @@ void BoundPlan::bind_steps(const std::vector<const CudaStep*>& steps) {
   for (size_t i = 0; i < steps.size(); ++i)
     for (const StepKernel& kernel : steps[i]->kernels)
       requests.push_back({variant(kernel).text, wide_[i]});
-  const std::vector<Function> functions = executable_.functions(requests);
+  const std::vector<Function> functions = executable_.functions().get(requests);
   auto function = functions.begin();
   for (size_t i = 0; i < steps.size(); ++i) {
     const CudaStep* step = steps[i];
@@ -154,6 +174,7 @@ void BoundPlan::bind_steps(const std::vector<const CudaStep*>& steps) {
       for (auto* slots : {&bound.loop->scanned, &bound.loop->stacked})
         for (int64_t& slot : *slots) slot += arena_.workspaces[i];
       checks_indices_ = checks_indices_ || bound.loop->body->checks_indices_;
+      stands_in_ = stands_in_ || bound.loop->body->stands_in_;
     }
     host_steps_ = host_steps_ || std::holds_alternative<NodeId>(step->step.kernel);
     for (const StepKernel& kernel : step->kernels) {

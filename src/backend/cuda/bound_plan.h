@@ -112,6 +112,12 @@ class BoundPlan {
   size_t bytes(NodeId node) const;  // on the device; strings stay on the host
   size_t input_bytes(size_t i) const;
 
+  // Whether kernels stand in for others that are being compiled, and whether these may be there.
+  bool stands_in() const { return stands_in_; }
+  bool may_improve() const {
+    return stands_in_ && executable_.shared().compiled_behind != compiled_behind_;
+  }
+
   // Whether an output is written by kernels; the others are known to the host, or have a size that
   // only it knows.
   bool on_device(NodeId node) const;
@@ -141,6 +147,7 @@ class BoundPlan {
   bool known_size(NodeId node) const;
   int64_t count(NodeId node) const;  // of elements; 0 where only the run tells
   void resolve(const std::vector<const CudaStep*>& steps);
+  const KernelVariant& choose(const StepKernel& kernel, std::vector<size_t>& wanted) const;
   void place_values(const std::vector<const CudaStep*>& steps);
   void lay_out_memory();
   void bind_steps(const std::vector<const CudaStep*>& steps);
@@ -162,6 +169,8 @@ class BoundPlan {
   FrameLayout layout_;
   std::vector<BoundStep> steps_;
   bool host_steps_ = false, checks_indices_ = false;
+  bool stands_in_ = false;
+  size_t compiled_behind_;  // CudaShared's, when it was made
 };
 
 }  // namespace onrush::cuda

@@ -178,6 +178,7 @@ void CudaBinding::launch_all(RunState& state, Frame& frame, Values& values) cons
   const ProfileTimer timer(state, launch_step());
   // A run that is captured becomes part of the caller's graph.
   const int64_t earlier_runs = runs_++;
+  if (earlier_runs == 1) executable().compile_for_other_sizes();
   const bool may_be_graph = !plan_.has_host_steps() && !frame.stream.capturing() &&
                             (!values.profiler || values.profiler->sees_graphs());
   if (may_be_graph)
@@ -410,6 +411,32 @@ std::map<NodeId, Tensor> bind_known(const CudaExecutable& executable, const Size
   return known;
 }
 
+// Has kernels that stand in for others until these are compiled.
+class StandInBinding final : public Binding {
+ public:
+  StandInBinding(std::shared_ptr<const CudaExecutable> owner, std::shared_ptr<const BoundPlan> plan)
+      : owner_(std::move(owner)), now_(std::make_shared<CudaBinding>(owner_, std::move(plan))) {}
+
+  void run(RunState& state, std::span<const Tensor> inputs,
+           std::span<Tensor> outputs) const override {
+    newest()->run(state, inputs, outputs);
+  }
+
+ private:
+  std::shared_ptr<const CudaBinding> newest() const {
+    const std::lock_guard lock(mutex_);
+    if (now_->plan().may_improve()) {
+      const RelaxedCapture relaxed;
+      now_ = std::make_shared<CudaBinding>(owner_, bind_plan(*owner_, now_->plan().sizes()));
+    }
+    return now_;
+  }
+
+  std::shared_ptr<const CudaExecutable> owner_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const CudaBinding> now_;
+};
+
 }  // namespace
 
 std::shared_ptr<const BoundPlan> bind_plan(const CudaExecutable& executable,
@@ -428,6 +455,8 @@ std::shared_ptr<const Binding> make_binding(std::shared_ptr<const CudaExecutable
                                             const SizeTable& sizes) {
   const RelaxedCapture relaxed;
   auto plan = bind_plan(*executable, sizes);
+  if (plan->stands_in())
+    return std::make_shared<StandInBinding>(std::move(executable), std::move(plan));
   return std::make_shared<CudaBinding>(std::move(executable), std::move(plan));
 }
 
@@ -448,7 +477,7 @@ void run_kernel(const CudaExecutable& executable, const StepKernel& kernel, cons
   for (CUdeviceptr& pointer : pointers) arguments.push_back(&pointer);
   arguments.push_back(size_values.data());
   arguments.push_back(&words_pointer);
-  launch(executable.function({variant.text, wide}), shape, stream, arguments);
+  launch(executable.functions().get({variant.text, wide}), shape, stream, arguments);
   stream.synchronize();
 }
 

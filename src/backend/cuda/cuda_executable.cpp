@@ -78,12 +78,13 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
     : shared_(std::move(shared)),
       plan_(std::move(plan)),
       keys_(expression_keys(graph())),
+      functions_(std::make_unique<PlanFunctions>(*plan_, *shared_)),
       frames_(std::make_unique<FramePool>(*shared_)) {
   const ContextScope scope(*shared_->context);
   prepared_.resize(graph().nodes.size());
   std::vector<FunctionRequest> requests;
   for (const size_t text : plan_->texts_at_hand()) requests.push_back({text, false});
-  functions(requests);
+  functions_->get(requests);
   for (CudaStep& step : plan_->prepare_steps())
     for (NodeId output : step.step.group->outputs) prepare_step_of_.emplace(output, &step);
   const SizeTable sizes = sizes_at_hand(*graph().shapes);
@@ -99,54 +100,9 @@ CudaExecutable::CudaExecutable(std::shared_ptr<CudaPlan> plan, std::shared_ptr<C
 
 CudaExecutable::~CudaExecutable() = default;
 
-std::vector<Cubin> CudaExecutable::compile_programs(
-    const std::vector<std::vector<size_t>>& programs, bool wide) const {
-  std::vector<Source> sources;
-  for (const std::vector<size_t>& program : programs) {
-    std::vector<std::string> texts;
-    for (size_t index : program) texts.push_back(plan_->text(index));
-    sources.push_back({fmt::format("plan_{}.cu", sources.size()), cuda_program(texts, wide), {}});
-  }
-  const auto progress = [&](size_t done, size_t total) {
-    if (shared_->progress)
-      shared_->progress(fmt::format("compiled {} of {} programs", done, total));
-  };
-  return shared_->compiler.compile_all(sources, shared_->architecture, 0, progress);
-}
-
-void CudaExecutable::compile_for_later() const {
-  compile_programs(plan_->programs(plan_->texts_at_hand()), false);
-}
-
-std::vector<Function> CudaExecutable::functions(std::span<const FunctionRequest> requests) const {
-  const std::lock_guard lock(mutex_);
-  for (const bool wide : {false, true}) {
-    std::vector<size_t> missing;
-    for (const FunctionRequest& request : requests)
-      if (request.wide == wide && !functions_.contains(request) &&
-          std::find(missing.begin(), missing.end(), request.text) == missing.end())
-        missing.push_back(request.text);
-    if (!missing.empty()) load(missing, wide);
-  }
-  std::vector<Function> found;
-  found.reserve(requests.size());
-  for (const FunctionRequest& request : requests) found.push_back(functions_.at(request));
-  return found;
-}
-
-// REQUIRES mutex_.
-void CudaExecutable::load(std::span<const size_t> texts, bool wide) const {
-  const std::vector<std::vector<size_t>> programs = plan_->programs(texts);
-  const std::vector<Cubin> cubins = compile_programs(programs, wide);
-  for (size_t i = 0; i < programs.size(); ++i) {
-    modules_.emplace_back(shared_->context, cubins[i]);
-    for (size_t kernel = 0; kernel < programs[i].size(); ++kernel) {
-      const Function function = modules_.back().function(fmt::format("kernel_{}", kernel).c_str());
-      function.allow_shared_bytes(static_cast<uint32_t>(
-          shared_->context->device().shared_bytes_per_block - function.static_shared_bytes()));
-      functions_.emplace(FunctionRequest{programs[i][kernel], wide}, function);
-    }
-  }
+void CudaExecutable::compile_for_other_sizes() const {
+  functions_->compile_for_other_sizes();
+  for (const auto& [plan, body] : bodies_) body->compile_for_other_sizes();
 }
 
 // The values known before the first run that a step's kernels read, or the host in their place;
@@ -258,6 +214,7 @@ void CudaExecutable::pack(CudaStep& step, const SizeTable& sizes) {
 }
 
 std::shared_ptr<const Binding> CudaExecutable::bind(SizeTable sizes) const {
+  if (bindings_++ > 0) compile_for_other_sizes();
   return make_binding(shared_from_this(), sizes);
 }
 

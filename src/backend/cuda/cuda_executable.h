@@ -14,8 +14,8 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/cuda_plan.h"
 #include "backend/cuda/memory.h"
-#include "backend/cuda/module.h"
 #include "backend/cuda/pinned_pool.h"
+#include "backend/cuda/plan_functions.h"
 #include "backend/cuda/tuning.h"
 #include "codegen/cuda_source.h"
 #include "plan/placement.h"
@@ -49,6 +49,7 @@ struct CudaShared {
   std::shared_ptr<PinnedPool> results;
   size_t limit;
   Precision precision;
+  std::atomic<size_t> compiled_behind{0};                // how often, see PlanFunctions
   std::atomic<size_t> scratch{0}, graphs{0}, pinned{0};  // bytes, see MemoryUse
 
  private:
@@ -61,13 +62,6 @@ Tensor device_tensor(const ContextPtr& context, DType dtype, Shape shape);
 // A host tensor's elements in new device memory, and the reverse; both wait for the copy.
 Tensor upload(const ContextPtr& context, const Tensor& tensor, const Stream& stream);
 Tensor download(const Tensor& tensor, const Stream& stream);
-
-// What a binding needs compiled.
-struct FunctionRequest {
-  size_t text;
-  bool wide;  // 64-bit indices
-  auto operator<=>(const FunctionRequest&) const = default;
-};
 
 class FramePool;
 
@@ -93,19 +87,11 @@ class CudaExecutable final : public Executable,
     return bodies_.at(step.body.get());
   }
 
-  // Compiles those of them that are not yet, at once and in parallel; gives each.
-  std::vector<Function> functions(std::span<const FunctionRequest> requests) const;
-  Function function(const FunctionRequest& request) const {
-    return functions(std::span(&request, 1))[0];
-  }
-  // Compiles what an executable of this plan would, now that more is known of its contractions, so
-  // that the next process finds it in the cache.
-  void compile_for_later() const;
+  PlanFunctions& functions() const { return *functions_; }
+  // Of the bodies of loops, too.
+  void compile_for_other_sizes() const;
 
  private:
-  void load(std::span<const size_t> texts, bool wide) const;
-  std::vector<Cubin> compile_programs(const std::vector<std::vector<size_t>>& programs,
-                                      bool wide) const;
   std::vector<NodeId> known_operands(const CudaStep& step) const;
   Tensor make(NodeId node, const SizeTable& sizes, std::vector<NodeId>& made);
   void keep(NodeId node, const SizeTable& sizes);
@@ -119,10 +105,9 @@ class CudaExecutable final : public Executable,
   std::map<NodeId, CudaStep*> prepare_step_of_;
   std::vector<Tensor> prepared_;  // those that steps read
 
-  mutable std::mutex mutex_;
-  mutable std::vector<Module> modules_;
-  mutable std::map<FunctionRequest, Function> functions_;
-  std::unique_ptr<FramePool> frames_;  // its graphs use the modules
+  std::unique_ptr<PlanFunctions> functions_;
+  std::unique_ptr<FramePool> frames_;  // its graphs use the functions
+  mutable std::atomic<size_t> bindings_ = 0;
 };
 
 }  // namespace onrush::cuda

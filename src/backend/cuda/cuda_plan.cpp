@@ -305,6 +305,11 @@ const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const Siz
   auto& variants = variants_[kernel.kind];
   for (const auto& known : variants)
     if (is_chosen(known->kernel) && serves(known->kernel, sizes, target_)) return *known;
+  return print(kernel, sizes, choice);
+}
+
+const KernelVariant& CudaPlan::print(const StepKernel& kernel, const PrintSizes& sizes,
+                                     const TileChoice* choice) const {
   CudaKernel printed;
   if (const auto* loops = std::get_if<std::vector<Loops>>(&kernel.form))
     printed = print_cuda(*loops, sizes);
@@ -320,9 +325,74 @@ const KernelVariant& CudaPlan::find_or_print(const StepKernel& kernel, const Siz
         found == kernel.operands.end() ? -1 : static_cast<int>(found - kernel.operands.begin()));
   }
   const size_t text = text_index(printed.text);
+  auto& variants = variants_[kernel.kind];
   variants.push_back(
       std::make_unique<KernelVariant>(std::move(printed), std::move(operands), text));
   return *variants.back();
+}
+
+std::vector<const KernelVariant*> CudaPlan::stand_ins(const StepKernel& kernel,
+                                                      const SizeTable& sizes) const {
+  std::vector<const KernelVariant*> found;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& known : variants_[kernel.kind])
+      if (computes(known->kernel, sizes)) found.push_back(known.get());
+  }
+  const auto relies_on = [](const KernelVariant* variant) {
+    return std::ranges::count_if(variant->kernel.facts, &SizeFact::divides);
+  };
+  std::ranges::stable_sort(found, std::greater(), relies_on);
+  return found;
+}
+
+// With which a plan may be bound, and which have little in common with those at hand: each symbol
+// by itself, and all, are one more.
+std::vector<SizeTable> CudaPlan::other_sizes() const {
+  const ShapeContext& shapes = *graph().shapes;
+  std::vector<int64_t> values;
+  for (const Symbol& symbol : shapes.symbols()) values.push_back(symbol.value);
+  std::vector<SizeTable> others;
+  const auto add = [&] {
+    SizeTable sizes = shapes.evaluate(values);
+    if (std::ranges::all_of(shapes.guards(), [&](const Guard& g) { return sizes.holds(g); }))
+      others.push_back(std::move(sizes));
+  };
+  for (int64_t& value : values) {
+    ++value;
+    add();
+    --value;
+  }
+  if (values.size() < 2) return others;
+  for (int64_t& value : values) ++value;
+  add();
+  return others;
+}
+
+std::vector<size_t> CudaPlan::texts_for_any_size() const {
+  const std::vector<SizeTable> others = other_sizes();
+  if (others.empty()) return {};
+  const SizeTable sizes = sizes_at_hand(*graph().shapes);
+  const std::lock_guard lock(mutex_);
+  std::vector<bool> done(variants_.size());  // by kind
+  std::vector<size_t> texts;
+  for (const auto* steps : {&bind_steps_, &steps_})
+    for (const CudaStep& step : *steps)
+      for (const StepKernel& kernel : step.kernels) {
+        if (done[kernel.kind]) continue;
+        done[kernel.kind] = true;
+        const auto serves_any = [&](const auto& known) {
+          return std::ranges::all_of(
+              others, [&](const SizeTable& each) { return computes(known->kernel, each); });
+        };
+        const auto& variants = variants_[kernel.kind];
+        const auto known = std::ranges::find_if(variants, serves_any);
+        texts.push_back(known != variants.end() ? (*known)->text
+                                                : print(kernel, {sizes, others}, nullptr).text);
+      }
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return texts;
 }
 
 // Of a text, which is added if it is new.

@@ -79,6 +79,10 @@ class CudaPlan {
   // The same, cut in a certain way. REQUIRES a contraction on tiles.
   const KernelVariant& variant(const StepKernel& kernel, const SizeTable& sizes,
                                const TileChoice& choice) const;
+  // Of the kernels printed so far those that compute these sizes, too, fast or not: the one that
+  // relies on most first.
+  std::vector<const KernelVariant*> stand_ins(const StepKernel& kernel,
+                                              const SizeTable& sizes) const;
   // What to ask the tuning for; nothing where there is no choice.
   std::optional<TuningKey> tuning_key(const StepKernel& kernel, const SizeTable& sizes) const;
   // What is known of it by measurement.
@@ -91,6 +95,9 @@ class CudaPlan {
   // Of all kernels for the sizes that the schedule was made with, those that pack weights
   // included.
   std::vector<size_t> texts_at_hand() const;
+  // Of kernels that stand in for all others: those of a run that rely on nothing that only some
+  // sizes have. None where all sizes are constant.
+  std::vector<size_t> texts_for_any_size() const;
   // Texts as programs that take about equally long to compile, in parallel: at most 16.
   std::vector<std::vector<size_t>> programs(std::span<const size_t> texts) const;
 
@@ -103,6 +110,9 @@ class CudaPlan {
   bool runs_on_device() const;
   const KernelVariant& find_or_print(const StepKernel& kernel, const SizeTable& sizes,
                                      const TileChoice* choice) const;
+  const KernelVariant& print(const StepKernel& kernel, const PrintSizes& sizes,
+                             const TileChoice* choice) const;  // REQUIRES mutex_
+  std::vector<SizeTable> other_sizes() const;
   size_t text_index(std::string text) const;  // REQUIRES mutex_
   bool is_weight(NodeId node) const;
   bool is_argument(NodeId node) const;

@@ -84,7 +84,8 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
       const StepKernel& kernel = *step->kernels[0].source;
       const KernelVariant& cut = kernels.variant(kernel, plan.sizes(), choice);
       const auto at = plan.at_sizes(cut);
-      const Function function = plan.executable().function({cut.text, plan.is_wide(kernel, cut)});
+      const Function function =
+          plan.executable().functions().get({cut.text, plan.is_wide(kernel, cut)});
       bound.push_back({step->step, {bind_kernel(kernel, at, at->passes[0], function)}, {}});
     }
     candidates.push_back(candidate(std::move(bound)));
@@ -159,7 +160,7 @@ bool tune(const BoundPlan& plan) {
       }
     }
   tell(fmt::format("tuning: compiling other kernels for {} contractions", unknown.size()));
-  plan.executable().functions(requests);
+  plan.executable().functions().get(requests);
 
   Frame frame(plan.executable().shared());
   frame.reserve(plan.layout());
@@ -171,7 +172,7 @@ bool tune(const BoundPlan& plan) {
     tell(fmt::format("tuning {} of {}: {}", ++done, unknown.size(), title_of(plan, *steps[0])));
     if (const auto tuned = measure(plan, steps, memory, workspace)) tuning.store(key, *tuned);
   }
-  plan.executable().compile_for_later();
+  plan.executable().functions().compile_for_later();
   return true;
 }
 
