@@ -11,7 +11,13 @@ import weakref
 import models
 import numpy as np
 import pytest
-from test_processes import LONG, in_child, signalled
+from test_processes import (
+    LONG,
+    exit_while_threads_make_runs,
+    exit_with_live_sessions,
+    in_child,
+    signalled,
+)
 
 import onrush
 import onrush.ort as ort
@@ -480,6 +486,12 @@ def test_what_a_child_drops_is_the_parents(session):
 
     assert in_child(child) == 0
     np.testing.assert_array_equal(session.run(None, FEED)[0], X + 1)
+
+
+@needs_gpu
+@pytest.mark.parametrize("case", [exit_with_live_sessions, exit_while_threads_make_runs])
+def test_exit(case):
+    case("cuda")
 
 
 # --- torch

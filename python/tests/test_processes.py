@@ -176,37 +176,8 @@ def test_fork_after_use():
     run_once(session)
 
 
-def test_exit_with_live_sessions():
-    code = f"""
-import numpy as np, onrush, threading
-model = {models.LOOP!r}
-kept = onrush.Session(model)
-def forever():
-    kept(n=np.array(1 << 40), x=np.ones(4, np.float32))
-threading.Thread(target=forever, daemon=True).start()
-kept(n=np.array(3), x=np.ones(4, np.float32))
-"""
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
-def test_exit_while_threads_make_runs():
-    """Threads whose run ends while the interpreter does."""
-    code = f"""
-import numpy as np, onrush, threading, time
-session = onrush.Session({models.ADD!r})
-x, y = np.ones((1 << 16, 3), np.float32), np.ones(3, np.float32)
-def forever():
-    while True:
-        session(x=x, y=y)
-for _ in range(3):
-    threading.Thread(target=forever, daemon=True).start()
-time.sleep(0.05)
-"""
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
 def python(code, **environment):
-    """What a new interpreter prints."""
+    """What a new interpreter prints. It is to say nothing else, and to end well."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -215,7 +186,46 @@ def python(code, **environment):
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     return done.stdout
+
+
+def exit_with_live_sessions(device):
+    """A thread is in the middle of a long run when the interpreter ends."""
+    code = f"""
+import numpy as np, onrush, threading
+kept = onrush.Session({models.LOOP!r}, device={device!r})
+value = onrush.OrtValue.ortvalue_from_numpy(np.ones(4, np.float32), {device!r}, 0)
+def forever():
+    kept(n=np.array(1 << 40), x=np.ones(4, np.float32))
+threading.Thread(target=forever, daemon=True).start()
+print(kept(n=np.array(3), x=np.ones(4, np.float32))[0].shape)
+"""
+    assert python(code) == "(4,)\n"
+
+
+def test_exit_with_live_sessions():
+    exit_with_live_sessions("cpu")
+
+
+def exit_while_threads_make_runs(device):
+    """Threads whose run ends while the interpreter does."""
+    code = f"""
+import numpy as np, onrush, threading, time
+session = onrush.Session({models.ADD!r}, device={device!r})
+x, y = np.ones((1 << 16, 3), np.float32), np.ones(3, np.float32)
+def forever():
+    while True:
+        session(x=x, y=y)
+for _ in range(3):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.05)
+"""
+    assert python(code) == ""
+
+
+def test_exit_while_threads_make_runs():
+    exit_while_threads_make_runs("cpu")
 
 
 def test_import_is_quick():
