@@ -78,7 +78,7 @@ struct ExplainCommand {
   SessionOptions session;
   int runs = 0;                   // 0: as many as take two seconds
   int rows = 12;                  // of each table
-  bool alternatives = true;       // try other options, too
+  bool no_alternatives = false;   // do not try other options
   std::string json, html, trace;  // files to write; empty: none
   std::string svg;                // a folder for the figures; empty: none
   std::string peer;               // to compare with; empty: none

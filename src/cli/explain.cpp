@@ -25,11 +25,18 @@ void write(const std::string& path, const std::string& content) {
   if (!file) fail(ErrorCode::invalid_argument, "cannot write {}", path);
 }
 
-void write_figures(const std::string& folder, const explain::Explanation& explanation) {
+// Before anything is measured.
+void check_files(const ExplainCommand& command) {
+  for (const std::string& path : {command.json, command.html, command.trace})
+    if (!path.empty()) check_writable(path);
+  if (command.svg.empty()) return;
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  std::filesystem::create_directories(command.svg, error);
   if (error)
-    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", folder, error.message());
+    fail(ErrorCode::invalid_argument, "cannot make folder {}: {}", command.svg, error.message());
+}
+
+void write_figures(const std::string& folder, const explain::Explanation& explanation) {
   for (const auto& [name, figure] : figures_of(explanation))
     write(fmt::format("{}/{}.svg", folder, name), figure.file());
 }
@@ -66,7 +73,7 @@ explain::Explanation make_explanation(const ExplainCommand& command, Progress& p
   options.session.progress = [&](std::string_view text) { progress.show(text); };
   options.record.runs = command.runs;
   options.record.progress = [&](const std::string& text) { progress.show(text); };
-  options.alternatives = command.alternatives;
+  options.alternatives = !command.no_alternatives;
   progress.show("loading " + command.model);
   const measure::Stopwatch load;
   const Session session = Session::load(command.model, options.session);
@@ -85,10 +92,9 @@ explain::Explanation make_explanation(const ExplainCommand& command, Progress& p
 }  // namespace
 
 void explain(const ExplainCommand& command) {
-  if (!command.peer.empty() && engines::peer_names(command.peer).size() != 1)
-    throw UsageError(fmt::format("--why-slower-than takes one engine, not '{}'", command.peer));
   if (!command.peer.empty() && command.session.device == "reference")
     throw UsageError("--why-slower-than compares on the CPU and on GPUs: --device cpu or cuda");
+  check_files(command);
   Progress progress;
   const explain::Explanation explanation = make_explanation(command, progress);
   progress.clear();

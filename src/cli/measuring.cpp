@@ -22,11 +22,15 @@ void write_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
+void check_writable(const std::string& path) {
+  if (!std::ofstream(path, std::ios::binary | std::ios::app))
+    fail(ErrorCode::invalid_argument,
+         "cannot write {}: name a file in a folder that exists and can be written", path);
+}
+
 void ReportFiles::check() const {
   for (const std::string& path : {json, csv, markdown})
-    if (!path.empty() && !std::ofstream(path, std::ios::binary | std::ios::app))
-      fail(ErrorCode::invalid_argument,
-           "cannot write {}: name a file in a folder that exists and can be written", path);
+    if (!path.empty()) check_writable(path);
 }
 
 void ReportFiles::write(const measure::Report& report) const {

@@ -15,12 +15,14 @@
 
 namespace onrush::cli {
 
+// Throws Error{invalid_argument} for a file that cannot be written, before hours are spent.
+void check_writable(const std::string& path);
+
 // Files that a report is written to besides being printed; empty: none.
 struct ReportFiles {
   std::string json, csv, markdown;
 
-  // Throws Error{invalid_argument} for a file that cannot be written, before hours are spent.
-  void check() const;
+  void check() const;                               // that they can be written
   void write(const measure::Report& report) const;  // csv has the first table
 };
 

@@ -18,11 +18,25 @@ constexpr int kWrongUsage = 2;
 // A check whose own text stays out of the help page.
 CLI::Validator quiet(const CLI::Validator& check) { return check.description(""); }
 
+// CLI11's own checks of signs name the largest double there is.
+std::string check_positive(const std::string& text) {
+  double value = 0;
+  return CLI::detail::lexical_cast(text, value) && value > 0
+             ? ""
+             : fmt::format("'{}' is no number above 0", text);
+}
+std::string check_not_negative(const std::string& text) {
+  double value = 0;
+  return CLI::detail::lexical_cast(text, value) && value >= 0
+             ? ""
+             : fmt::format("'{}' is no number from 0 on", text);
+}
+
 // Empty if the name is one of a device; whether it is there is the session's to say.
 std::string check_device(const std::string& name) {
   const bool known =
       name == "cpu" || name == "reference" || name == "cuda" || name.starts_with("cuda:");
-  return known ? "" : fmt::format("there is no device '{}'", name);
+  return known ? "" : fmt::format("there is no device '{}'; use cpu, cuda or cuda:N", name);
 }
 
 void add_repeatable(CLI::App& command, const std::string& option, std::vector<std::string>& values,
@@ -108,7 +122,7 @@ CLI::App& add_run(CLI::App& app, RunCommand& run) {
       ->type_name("FILE.npz");
   command.add_option("--repeat", run.repeat, "Time N more runs")
       ->type_name("N")
-      ->check(quiet(CLI::NonNegativeNumber));
+      ->check(check_not_negative);
   command.add_flag("--json", run.json, "Print times and peak memory only, as a JSON object");
   add_session(command, run.session);
   return command;
@@ -131,7 +145,7 @@ void add_rounds(CLI::App& command, size_t& rounds, double& timeout_s) {
       .add_option("--timeout", timeout_s,
                   "Seconds that an engine may take for one thing, as loading (default: 600)")
       ->type_name("S")
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
 }
 
 void add_placement(CLI::App& command, std::string& placement, const std::string& description) {
@@ -152,7 +166,7 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
       ->type_name("LIST")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
   command
       .add_option("--precision", bench.precisions,
                   "Of products of fp32 models, one configuration each: fp32, tf32, fp16, bf16")
@@ -173,7 +187,7 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
       ->type_name("LIST")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
   command.add_option("--callers", bench.callers, "Load mode: threads that serve them (default: 1)")
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 4096)));
@@ -181,7 +195,7 @@ CLI::App& add_bench(CLI::App& app, BenchCommand& bench) {
       .add_option("--seconds", bench.load_seconds,
                   "Load mode: for how long requests arrive (default: 10)")
       ->type_name("S")
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
   add_report_files(command, bench.files);
   return command;
 }
@@ -233,7 +247,7 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
                   "What --debug-accuracy takes for equal, as a part of a value's largest element "
                   "(default: 0.001)")
       ->type_name("X")
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
   add_device(command, compare.setting.device, "cpu (default) or cuda[:N], for all engines");
   add_tune(command, compare.setting.tune);
   add_placement(command, compare.setting.placement,
@@ -285,11 +299,11 @@ CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
   command
       .add_option("--runs", explain.runs, "Runs to time; as many as take two seconds if not given")
       ->type_name("N")
-      ->check(quiet(CLI::PositiveNumber));
+      ->check(check_positive);
   command.add_option("--rows", explain.rows, "Most rows of a table; 12 if not given")
       ->type_name("N")
-      ->check(quiet(CLI::PositiveNumber));
-  command.add_flag("!--no-options", explain.alternatives,
+      ->check(check_positive);
+  command.add_flag("--no-options", explain.no_alternatives,
                    "Do not measure what other options (threads, precision) would do");
   command.add_option("--json", explain.json, "Write everything as JSON")->type_name("FILE");
   command.add_option("--html", explain.html, "Write a page with figures, which needs no network")
@@ -300,7 +314,8 @@ CLI::App& add_explain(CLI::App& app, ExplainCommand& explain) {
       .add_option("--why-slower-than", explain.peer,
                   "Compare with onnxruntime or pytorch[:channels_last], and say what makes the "
                   "difference, whichever is the faster")
-      ->type_name("ENGINE");
+      ->type_name("ENGINE")
+      ->check(quiet(CLI::IsMember({"onnxruntime", "pytorch", "pytorch:channels_last"})));
   add_torch(command, explain.torch);
   add_python(command, explain.python);
   command.add_option("--svg", explain.svg, "Write each figure to DIR/NAME.svg")->type_name("DIR");

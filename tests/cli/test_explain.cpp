@@ -59,9 +59,13 @@ TEST_F(Explain, does_not_need_a_cache_folder) {
 
 TEST_F(Explain, names_what_is_wrong) {
   expect_failure(2, {"explain"}, {"MODEL"});
-  expect_failure(2, {"explain", model_, "--runs", "0"}, {"--runs"});
-  expect_failure(2, {"explain", model_, "--why-slower-than", "all"}, {"one engine"});
-  expect_failure(1, {"explain", model_, "--why-slower-than", "abacus"}, {"abacus"});
+  expect_failure(2, {"explain", model_, "--runs", "0"}, {"--runs", "'0' is no number above 0"});
+  expect_failure(2, {"explain", model_, "--why-slower-than", "all"}, {"pytorch:channels_last"});
+  expect_failure(2, {"explain", model_, "--why-slower-than", "openvino"}, {"openvino"});
+  for (const char* option : {"--json", "--html", "--trace"})
+    expect_failure(1, {"explain", model_, option, "/no/such/folder/file"},
+                   {"/no/such/folder/file", "folder that exists"});
+  expect_failure(1, {"explain", model_, "--svg", model_}, {"cannot make folder"});
   expect_failure(1, {"explain", "absent.onnx"}, {"absent.onnx"});
   expect_failure(1,
                  {"explain", model_, "--runs", "2", "--no-options", "--cache-folder", cache_,
