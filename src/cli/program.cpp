@@ -1,6 +1,8 @@
 #include "cli/program.h"
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <fmt/format.h>
 #include <map>
 #include <new>
@@ -30,6 +32,11 @@ std::string check_not_negative(const std::string& text) {
   return CLI::detail::lexical_cast(text, value) && value >= 0
              ? ""
              : fmt::format("'{}' is no number from 0 on", text);
+}
+
+std::string check_torch(const std::string& text) {
+  const bool known = text.ends_with(".pt2") || text.find(':') != std::string::npos;
+  return known ? "" : fmt::format("'{}' is neither module:callable nor FILE.pt2", text);
 }
 
 // Empty if the name is one of a device; whether it is there is the session's to say.
@@ -205,7 +212,8 @@ void add_torch(CLI::App& command, std::string& torch) {
       .add_option("--torch", torch,
                   "The model for PyTorch: module:callable, which makes or is an nn.Module, or a "
                   "file that torch.export.save wrote (default: what onnx2torch makes of MODEL)")
-      ->type_name("module:callable|FILE.pt2");
+      ->type_name("module:callable|FILE.pt2")
+      ->check(check_torch);
 }
 
 void add_python(CLI::App& command, std::vector<std::string>& python) {
@@ -392,7 +400,11 @@ int dispatch(int argc, char** argv) {
 
 int program(int argc, char** argv) {
   try {
-    return dispatch(argc, argv);
+    const int code = dispatch(argc, argv);
+    if (std::fflush(stdout) != 0)
+      fail(ErrorCode::invalid_argument, "cannot write to standard output: {}",
+           std::strerror(errno));
+    return code;
   } catch (const UsageError& error) {
     fmt::print(stderr, "onrush: {}\nSee 'onrush --help' and 'onrush COMMAND --help'.\n",
                error.what());

@@ -66,6 +66,7 @@ TEST_F(Explain, names_what_is_wrong) {
     expect_failure(1, {"explain", model_, option, "/no/such/folder/file"},
                    {"/no/such/folder/file", "folder that exists"});
   expect_failure(1, {"explain", model_, "--svg", model_}, {"cannot make folder"});
+  expect_failure(2, {"explain", model_, "--torch", "networks"}, {"neither module:callable nor"});
   expect_failure(1, {"explain", "absent.onnx"}, {"absent.onnx"});
   expect_failure(1,
                  {"explain", model_, "--runs", "2", "--no-options", "--cache-folder", cache_,

@@ -23,6 +23,15 @@ TEST(Inspect, shows_what_a_model_takes_gives_and_holds) {
                  "operators: 1 nodes\n       1 Add\n", "unsupported: nothing"});
 }
 
+TEST(Inspect, fails_where_nothing_can_be_written) {
+  const Folder folder;
+  const std::string command = "'" ONRUSH_PROGRAM "' inspect '" +
+                              folder.write("a.onnx", increment()) + "' >/dev/full 2>'" +
+                              folder.path("err") + "'";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+  expect_text(read_file(folder.path("err")), "onrush: cannot write to standard output: No space");
+}
+
 TEST(Inspect, says_what_is_unsupported_and_where) {
   const Folder folder;
   onnx::Graph branch =
