@@ -27,7 +27,11 @@ else:
         import importlib
 
         if name == "compile":
-            return importlib.import_module(".torch", __name__).compile
+            try:
+                return importlib.import_module(".torch", __name__).compile
+            except ModuleNotFoundError as error:
+                error.msg += "; onrush.compile needs it: pip install 'onrush[torch]'"
+                raise
         if name in ("backend", "torch"):
             return importlib.import_module(f".{name}", __name__)
         raise AttributeError(f"module 'onrush' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -48,6 +49,17 @@ class Plan(NamedTuple):
 
 def _argument(name: str, type: str, shape: list | None) -> Argument:
     return Argument(name, type, None if shape is None else tuple(shape))
+
+
+def _source(model: object) -> str | bytes:
+    if isinstance(model, bytes):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    raise TypeError(
+        "a model is the path of an ONNX file or the bytes of one, as of "
+        f"onnx.ModelProto.SerializeToString(), not a {type(model).__qualname__}"
+    )
 
 
 class Session:
@@ -105,12 +117,12 @@ class Session:
         tune: bool = False,
     ):
         self._core = _core.Session(
-            model if isinstance(model, bytes) else os.fspath(model),
-            threads=threads,
+            _source(model),
+            threads=operator.index(threads),
             device=device,
             precision=precision,
             optimization_level=int(optimize),
-            memory_limit=memory_limit,
+            memory_limit=operator.index(memory_limit),
             cache_folder=os.fspath(cache_folder),
             tune=tune,
         )

@@ -95,7 +95,10 @@ std::string as_string(nb::handle object, const char* what) {
 // Any mapping, as a dict.
 nb::dict as_dict(nb::handle mapping) {
   if (PyDict_Check(mapping.ptr())) return nb::borrow<nb::dict>(mapping);
-  nb::getattr(mapping, "keys");  // or AttributeError
+  if (!nb::hasattr(mapping, "keys"))
+    throw nb::attribute_error(fmt::format("inputs are a dict of names and values, not a {}",
+                                          nb::cast<std::string>(nb::repr(mapping.type())))
+                                  .c_str());
   return nb::borrow<nb::dict>(nb::handle(reinterpret_cast<PyObject*>(&PyDict_Type))(mapping));
 }
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import pathlib
+import sys
 
 import models
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, load_from_string
 
 import onrush
 
@@ -81,9 +82,29 @@ def test_wrong_models(tmp_path):
     )
     with pytest.raises(onrush.Error, match="node 'n'.*'Foo'"):
         onrush.Session(unknown)
+    for wrong in (None, 7, load_from_string(models.ADD)):
+        with pytest.raises(TypeError, match="SerializeToString"):
+            onrush.Session(wrong)
     path = pathlib.Path(tmp_path / "add.onnx")
     path.write_bytes(models.ADD)
     np.testing.assert_array_equal(onrush.Session(path)(x=X, y=Y)[0], X + 1)
+
+
+def test_wrong_arguments(session):
+    with pytest.raises(onrush.Error, match="-1 threads"):
+        onrush.Session(models.ADD, threads=-1)
+    with pytest.raises(TypeError, match="integer"):
+        onrush.Session(models.ADD, threads="4")
+    for feed in ([X, Y], None):
+        with pytest.raises(AttributeError, match="inputs are a dict"):
+            session.run(feed)
+
+
+def test_compile_without_torch(monkeypatch):
+    monkeypatch.delitem(sys.modules, "onrush.torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'onrush\[torch\]'"):
+        onrush.compile
 
 
 @pytest.mark.parametrize("precision", ["standard", "fp32", "tf32", "bf16"])

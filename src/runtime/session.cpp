@@ -61,6 +61,9 @@ const Argument* find(const std::vector<Argument>& arguments, const std::string& 
 std::unique_ptr<Backend> make_backend(const SessionOptions& options) {
   if (options.tune && !cuda_ordinal(options.device))
     fail(ErrorCode::invalid_argument, "tuning is for GPUs: leave it out, or use device \"cuda\"");
+  if (options.threads < 0)
+    fail(ErrorCode::invalid_argument, "{} threads: give a number, or 0 for one a processor",
+         options.threads);
   if (options.device == "reference") return make_reference_backend();
   if (options.device == "cpu" && options.precision == Precision::fp16)
     fail(ErrorCode::unsupported, "the CPU does not compute in fp16: use fp32 or bf16");
