@@ -1,10 +1,12 @@
 // Sessions on a GPU: streams, capture, profiles, large results.
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "../onnx/builders.h"
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/cuda_profiler.h"
+#include "base/numeric.h"
 #include "cuda/gpu.h"
 #include <onrush/session.h>
 
@@ -166,6 +168,87 @@ TEST_F(RunTest, LargeResultsOutliveTheSession) {
     for (int i = 1; i < 4; ++i) session.run({{"x", numbers({300, 300}, static_cast<float>(i))}});
   }
   EXPECT_EQ(floats(kept), expected);
+}
+
+// Of more than 2^31 elements.
+class LargeRunTest : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    if (IsSkipped()) return;
+    if (memory_use().free < size_t{20} << 30) GTEST_SKIP() << "skipped: less than 20 GB are free";
+  }
+  // Rows that go round the pattern, each from a step further.
+  template <class T>
+  static Tensor striped(DType dtype, Shape shape, const std::vector<T>& pattern) {
+    Tensor tensor(dtype, shape);
+    const auto width = static_cast<size_t>(shape[1]);
+    std::vector<T> twice;
+    while (twice.size() < width + pattern.size())
+      twice.insert(twice.end(), pattern.begin(), pattern.end());
+    auto* to = static_cast<T*>(tensor.data());
+    for (int64_t row = 0; row < shape[0]; ++row, to += width)
+      std::memcpy(to, twice.data() + static_cast<size_t>(row) % pattern.size(), width * sizeof(T));
+    return tensor;
+  }
+  // The last `count` elements of a tensor on the device.
+  template <class T>
+  std::vector<T> tail(const Tensor& tensor, size_t count) const {
+    return download<T>(device_address(tensor.data()) + tensor.bytes() - count * sizeof(T), count);
+  }
+};
+
+TEST_F(LargeRunTest, ElementsAndReductions) {
+  constexpr int64_t kRows = (1 << 15) + 1, kWidth = 1 << 16;
+  onnx::Graph graph = onnx::graph(
+      {},
+      {node("Add", {"x", "x"}, {"y"}), node("Transpose", {"x"}, {"t"}),
+       node("Gather", {"y", "last"}, {"z"}),
+       node("ReduceMax", {"y", "rows"}, {"m"}, {onnx::attribute("keepdims", int64_t{0})})},
+      {"y", "t", "z", "m"});
+  const int64_t last = kRows - 1, rows = 0;
+  graph.initializers.push_back(
+      {.name = "last", .tensor = Tensor::of<int64_t>(DType::i64, {}, std::span(&last, 1))});
+  graph.initializers.push_back(
+      {.name = "rows", .tensor = Tensor::of<int64_t>(DType::i64, {1}, std::span(&rows, 1))});
+  const Session session =
+      load(std::move(graph), "x", DType::u8, {{std::nullopt, "n"}, {kWidth, ""}});
+  std::vector<uint8_t> pattern(101);
+  std::iota(pattern.begin(), pattern.end(), uint8_t{0});
+  const Tensor x = on_device(striped<uint8_t>(DType::u8, {kRows, kWidth}, pattern));
+  RunOptions run_options;
+  run_options.results_on = x.device();
+  const auto results = session.run({{"x", x}}, {}, run_options);
+  std::vector<uint8_t> row, column;
+  for (int64_t i = 0; i < kWidth; ++i) row.push_back(static_cast<uint8_t>((last + i) % 101 * 2));
+  for (int64_t i = 0; i < kRows; ++i)
+    column.push_back(static_cast<uint8_t>((kWidth - 1 + i) % 101));
+  EXPECT_EQ(tail<uint8_t>(results[0].tensor(), row.size()), row);
+  EXPECT_EQ(tail<uint8_t>(results[1].tensor(), column.size()), column);
+  EXPECT_EQ(tail<uint8_t>(results[2].tensor(), row.size()), row);
+  EXPECT_EQ(tail<uint8_t>(results[3].tensor(), kWidth), std::vector<uint8_t>(kWidth, 200));
+}
+
+TEST_F(LargeRunTest, Products) {
+  constexpr int64_t kRows = (1 << 25) + 1, kDepth = 64;
+  onnx::Graph graph = onnx::graph({}, {node("MatMul", {"x", "w"}, {"y"})}, {"y"});
+  std::vector<uint16_t> ones(kDepth * kDepth, f32_to_f16(0));  // w swaps columns from end to end
+  for (int64_t i = 0; i < kDepth; ++i)
+    ones[static_cast<size_t>(i * kDepth + kDepth - 1 - i)] = f32_to_f16(1);
+  graph.initializers.push_back(
+      {.name = "w", .tensor = Tensor::of<uint16_t>(DType::f16, {kDepth, kDepth}, ones)});
+  const Session session =
+      load(std::move(graph), "x", DType::f16, {{std::nullopt, "n"}, {kDepth, ""}});
+  std::vector<uint16_t> pattern;
+  for (int i = 0; i < 101; ++i) pattern.push_back(f32_to_f16(static_cast<float>(i)));
+  const Tensor x = on_device(striped<uint16_t>(DType::f16, {kRows, kDepth}, pattern));
+  RunOptions run_options;
+  run_options.results_on = x.device();
+  const Tensor y = session.run({{"x", x}}, {}, run_options)[0].tensor();
+  std::vector<uint16_t> expected;
+  for (int64_t i = kDepth - 1; i >= 0; --i)
+    expected.push_back(pattern[static_cast<size_t>((kRows - 1 + i) % 101)]);
+  EXPECT_EQ(tail<uint16_t>(y, kDepth), expected);
 }
 
 TEST_F(RunTest, ProfileCoversTheRun) {
