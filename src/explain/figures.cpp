@@ -163,12 +163,13 @@ void roof(Svg& svg, const LogAxis& x, const LogAxis& y, double bytes_per_second,
 }  // namespace
 
 Svg parts_figure(const Explanation& explanation) {
-  Svg svg("parts", kWidth, 62, "What the wall clock of a run is made of");
+  constexpr double kLine = 14;
+  Svg svg("parts", kWidth, 62 + kLine, "What the wall clock of a run is made of");
   const std::vector<Part> parts = parts_of(explanation);
   double total = 0;
   for (const Part& part : parts) total += std::max(part.time_us, 0.0);
   double x = 0;
-  std::string small;
+  std::vector<std::string> lines = {""};  // of parts too narrow for their names
   for (const Part& part : parts) {
     const double width = std::max(part.time_us, 0.0) / total * kWidth;
     const std::string share = fmt::format("{} {} ({:.1f} %)", part.name, duration(part.time_us),
@@ -182,10 +183,13 @@ Svg parts_figure(const Explanation& explanation) {
     svg.box(x, 4, width, 30, step ? kind : "gap", -1, share);
     if (const std::string label = fitting(share, width); label.size() == share.size())
       svg.text(x + 6, 23, label, "start", "inside");
-    else small += (small.empty() ? "" : ", ") + share;
+    else if (std::string& line = lines.back(); line.empty()) line = share;
+    else if (fitting(line + ", " + share, kWidth) == line + ", " + share) line += ", " + share;
+    else lines.push_back(share);
     x += width;
   }
-  svg.text(0, 54, small, "start", "small");
+  for (size_t i = 0; i < lines.size(); ++i)
+    svg.text(0, 54 + kLine * static_cast<double>(i), lines[i], "start", "small");
   return svg;
 }
 
@@ -280,6 +284,7 @@ Svg operators_figure(const Explanation& explanation) {
 
 Svg roofline_figure(const Explanation& explanation) {
   constexpr double kHeight = 420, kBottom = 46, kTop = 34;
+  constexpr double kApart = 1.25;  // roofs whose texts do not cover each other
   Svg svg("roofline", kWidth, kHeight,
           "Operations a second of each kernel over its operations per byte, below what the machine "
           "reaches");
@@ -299,13 +304,15 @@ Svg roofline_figure(const Explanation& explanation) {
   log_ticks(svg, x, y);
   svg.text((kLeft + kWidth) / 2, kHeight - 8, "operations per byte", "middle", "label");
   svg.text(4, kTop - 10, "GFLOP/s", "start", "label");
-  const auto best =
-      std::ranges::max_element(roofs.bandwidth, {}, &Roofs::Bandwidth::bytes_per_second);
-  roof(svg, x, y, best->bytes_per_second, roofs.product_flops,
-       fmt::format("cache, {} GB/s", significant(best->bytes_per_second / 1e9, 3)));
-  roof(svg, x, y, roofs.bandwidth.back().bytes_per_second, roofs.product_flops,
-       fmt::format("{} and more, {} GB/s", bytes_text(roofs.bandwidth.back().bytes),
-                   significant(roofs.bandwidth.back().bytes_per_second / 1e9, 3)));
+  const double cache =
+      std::ranges::max_element(roofs.bandwidth, {}, &Roofs::Bandwidth::bytes_per_second)
+          ->bytes_per_second;
+  const auto& [bytes, memory] = roofs.bandwidth.back();
+  if (cache > kApart * memory)
+    roof(svg, x, y, cache, roofs.product_flops,
+         fmt::format("cache, {} GB/s", significant(cache / 1e9, 3)));
+  roof(svg, x, y, memory, roofs.product_flops,
+       fmt::format("{} and more, {} GB/s", bytes_text(bytes), significant(memory / 1e9, 3)));
   svg.text(kWidth - kRight, y(roofs.product_flops / 1e9) - 6,
            fmt::format("products, {} GFLOP/s", significant(roofs.product_flops / 1e9, 3)), "end",
            "small");

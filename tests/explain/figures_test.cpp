@@ -40,6 +40,25 @@ Explanation explanation() {
   return result;
 }
 
+TEST(Figures, NameOneRoofWhereTheCacheIsNoFaster) {
+  Explanation same = explanation();
+  EXPECT_NE(roofline_figure(same).file().find("cache, 100 GB/s"), std::string::npos);
+  same.roofs.bandwidth = {{1e3, 10e9}, {1e9, 10e9}};
+  const std::string figure = roofline_figure(same).file();
+  EXPECT_EQ(figure.find("cache"), std::string::npos);
+  EXPECT_NE(figure.find("and more, 10"), std::string::npos);
+}
+
+TEST(Figures, BreakTheNamesOfNarrowParts) {
+  Explanation many = explanation();
+  for (const char* kind : {"send", "copy", "launch", "wait", "a long name of a part of a run",
+                           "another long name of a part", "a third one, which is as long"})
+    many.timeline.around.push_back({kind, 0.1, 1});
+  const std::string figure = parts_figure(many).file();
+  EXPECT_NE(figure.find("y=\"54"), std::string::npos) << figure;
+  EXPECT_NE(figure.find("y=\"68"), std::string::npos) << figure;
+}
+
 TEST(Parts, AddUpToTheWallClock) {
   double sum = 0;
   for (const Part& part : parts_of(explanation())) sum += part.time_us;
