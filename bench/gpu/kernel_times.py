@@ -2,14 +2,16 @@
 """Compares the kernel times of `onrush explain` with those of another profiler.
 
   python bench/gpu/kernel_times.py MODEL [--with pytorch|ncu] [--onrush PROGRAM]
-    [--shape NAME=1x2]... [--precision P] [--rows N] [--json FILE] [--largest PERCENT]
+    [--shape NAME=1x2]... [--precision P] [--rounds N] [--rows N] [--json FILE]
+    [--largest PERCENT]
 
 pytorch: PyTorch's profiler watches a session of the module onrush in this interpreter. What a
 kernel takes while the one ahead of it still runs does not count, as in explain.
 ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are:
 a kernel that starts in the shadow of the one ahead, as most of a run do, takes longer there by what
 it could hide.
-Kernels are matched by their order in a run. Exits with 1 if the sums differ by more than --largest
+Kernels are matched by their order in a run. What one takes depends on where a session's memory lies,
+by several percent, so both profilers watch several sessions by turns, and medians count. Exits with 1 if the sums differ by more than --largest
 (5), and says how many kernels do.
 """
 import argparse
@@ -108,6 +110,11 @@ def in_runs(times, kernels):
     return runs[: max(len(runs) // 2, 1)]
 
 
+def medians(runs):
+    """By kernel, of a list for each run."""
+    return [statistics.median(times) for times in zip(*runs)]
+
+
 def parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,6 +124,7 @@ def parse():
     parser.add_argument("--onrush", type=Path, default=ROOT / "build/release/src/cli/onrush")
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--precision", default="tf32")
+    parser.add_argument("--rounds", type=int, default=5, help="sessions that each one watches")
     parser.add_argument("--rows", type=int, default=10)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--largest", type=float, default=5, help="difference, in percent")
@@ -125,13 +133,15 @@ def parse():
 
 def main():
     options = parse()
-    own = explained(options)
     measure = {"ncu": by_ncu, "pytorch": by_pytorch}[options.profiler]
-    runs = measure(options, len(own))
-    other = [statistics.median(times) for times in zip(*runs)]
+    own_rounds, other_rounds = [], []
+    for _ in range(options.rounds):
+        steps, times = zip(*explained(options))
+        own_rounds.append(times)
+        other_rounds.append(medians(measure(options, len(times))))
     rows = [
         {"kind": step["kind"], "operators": step["operators"], "explain_us": us, "other_us": them}
-        for (step, us), them in zip(own, other)
+        for step, us, them in zip(steps, medians(own_rounds), medians(other_rounds))
     ]
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
@@ -142,7 +152,7 @@ def main():
             f"{row['explain_us']:12.2f}{row['other_us']:14.2f}{ratio:8.3f}  "
             f"{row['kind']} {row['operators']}"
         )
-    sums = sum(us for _, us in own), sum(other)
+    sums = [sum(row[of] for row in rows) for of in ("explain_us", "other_us")]
     ratio = sums[0] / sums[1]
     print(f"{sums[0]:12.2f}{sums[1]:14.2f}{ratio:8.3f}  all {len(rows)} kernels")
     apart = sum(
