@@ -266,6 +266,18 @@ def test_elements_that_are_needed_on_the_host():
 
 
 @needs_gpu
+def test_values_on_the_host_of_several_sizes(session):
+    """Kernels read and write small ones where they lie, others have copies on the device."""
+    for rows in (1, 5, 341, 342, 100000, 5, 342):
+        results = []
+        for step in range(4):
+            x = np.full((rows, 3), step, np.float32)
+            results.append(session.run(None, {"x": x, "y": Y + step})[0])
+        for step, result in enumerate(results):
+            assert (result == 2 * step + 1).all()
+
+
+@needs_gpu
 def test_results_share_nothing():
     session = onrush.Session(models.identity(models.FLOAT, None), device="cuda")
     value = there(X)

@@ -1,4 +1,4 @@
-// What runs of sizes that a plan has not had ask of the driver, by a stand-in of it.
+// What runs ask of the driver, by a stand-in of it.
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -200,6 +200,58 @@ TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
   EXPECT_EQ(made(), 0);
   run(session, none, x);
   EXPECT_EQ(made(), 1);
+}
+
+// --- runs of known sizes
+
+class Calling : public NewSizes {
+ protected:
+  // Nodes over x and y, of sizes [n, 8] both, that give z.
+  Session two_inputs(std::vector<onnx::Node> nodes) const {
+    onnx::Graph graph = onnx::graph({}, std::move(nodes), {"z"});
+    graph.inputs = {input("x", {{std::nullopt, "n"}, {8, ""}}),
+                    input("y", {{std::nullopt, "n"}, {8, ""}})};
+    const std::string bytes = onnx::encode(onnx::model(graph));
+    SessionOptions options;
+    options.device = "cuda";
+    options.cache_folder = folder_.path();
+    return Session::load(onnx::bytes_of(bytes), options);
+  }
+  Session adds() const { return two_inputs({named("add", node("Add", {"x", "y"}, {"z"}))}); }
+  static NamedValues inputs(const Tensor& value) { return {{"x", value}, {"y", value}}; }
+};
+
+TEST_F(Calling, SmallValuesStayInHostMemory) {
+  const Session session = adds();
+  const Tensor small = Tensor(DType::f32, {4, 8});
+  session.run(inputs(small));
+  const Calls sent("cuMemcpyHtoDAsync_v2"), fetched("cuMemcpyDtoHAsync_v2");
+  for (int i = 0; i < 3; ++i) session.run(inputs(small));
+  EXPECT_EQ(sent(), 0);
+  EXPECT_EQ(fetched(), 0);
+}
+
+TEST_F(Calling, LargeValuesAreCopied) {
+  const Session session = adds();
+  const Tensor large = Tensor(DType::f32, {4000, 8});
+  session.run(inputs(large));
+  const Calls sent("cuMemcpyHtoDAsync_v2"), fetched("cuMemcpyDtoHAsync_v2");
+  session.run(inputs(large));
+  EXPECT_EQ(sent(), 2);
+  EXPECT_EQ(fetched(), 1);
+}
+
+TEST_F(Calling, SmallInputsOfMoreThanOneKernelAreCopiedTogether) {
+  // Products read x and y by asynchronous copies.
+  const Session session = two_inputs({named("turn", node("Transpose", {"y"}, {"turned"})),
+                                      named("product", node("MatMul", {"x", "turned"}, {"p"})),
+                                      named("product of it", node("MatMul", {"p", "x"}, {"q"})),
+                                      named("sum", node("Add", {"q", "y"}, {"z"}))});
+  const Tensor small = Tensor(DType::f32, {4, 8});
+  session.run(inputs(small));
+  const Calls sent("cuMemcpyHtoDAsync_v2");
+  session.run(inputs(small));
+  EXPECT_EQ(sent(), 1);
 }
 
 }  // namespace

@@ -24,7 +24,10 @@ bool is_on_gpu(const Tensor& tensor) { return tensor.device().kind == Device::Ki
 class CudaBinding final : public Binding {
  public:
   CudaBinding(std::shared_ptr<const CudaExecutable> owner, std::shared_ptr<const BoundPlan> plan)
-      : owner_(std::move(owner)), bound_(std::move(plan)), plan_(*bound_) {}
+      : owner_(std::move(owner)),
+        bound_(std::move(plan)),
+        plan_(*bound_),
+        host_values_(cuda::host_values(plan_)) {}
 
   void run(RunState& state, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) const override;
@@ -39,6 +42,7 @@ class CudaBinding final : public Binding {
     RunMemory memory;
     std::vector<Tensor> host_results;  // of host steps
     CudaProfiler* profiler = nullptr;  // null: nobody wants to know
+    bool capturing = false;
   };
 
   const CudaExecutable& executable() const { return plan_.executable(); }
@@ -64,23 +68,36 @@ class CudaBinding final : public Binding {
   std::shared_ptr<const CudaExecutable> owner_;  // keeps the plan's alive; null while that is made
   std::shared_ptr<const BoundPlan> bound_;
   const BoundPlan& plan_;
+  const HostValues host_values_;
   mutable std::once_flag described_;
   mutable std::vector<std::shared_ptr<const ProfiledStep>> profiled_;  // by step, once described
   mutable std::atomic<int64_t> runs_ = 0;
 };
 
-// Copies inputs that are not used in place into the frame: those on the host by way of pinned
-// memory, in pieces so that the two copies overlap.
+// Brings inputs that are not used in place into the frame: those on the host by way of pinned
+// memory, small ones side by side as one copy, large ones in pieces so that the two copies overlap.
 void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
-  constexpr size_t kPiece = size_t{1} << 20;
+  constexpr size_t kPiece = size_t{1} << 20, kSmall = size_t{16} << 10;
   frame.staged = false;
+  struct {
+    CUdeviceptr to = 0;
+    const std::byte* from = nullptr;
+    size_t bytes = 0;
+  } sent;  // to the pinned memory, but not from there
+  const auto send = [&] {
+    if (!sent.bytes) return;
+    copy_to_device(sent.to, sent.from, sent.bytes, frame.stream);
+    if (values.profiler) values.profiler->copied(frame.stream);
+    sent = {};
+  };
   for (size_t i = 0; i < values.inputs.size(); ++i) {
     const Tensor& input = values.inputs[i];
     const size_t bytes = plan_.input_bytes(i);
     if (!bytes) continue;
+    const CUdeviceptr to = values.memory.addresses[i];
     if (is_on_gpu(input)) {
-      if (values.memory.addresses[i] == device_address(input.data())) continue;
-      copy_on_device(values.memory.addresses[i], device_address(input.data()), bytes, frame.stream);
+      if (to == device_address(input.data())) continue;
+      copy_on_device(to, device_address(input.data()), bytes, frame.stream);
       if (values.profiler) values.profiler->copied(frame.stream);
       continue;
     }
@@ -90,10 +107,18 @@ void CudaBinding::send_inputs(Frame& frame, const Values& values) const {
     for (size_t at = 0; at < bytes; at += kPiece) {
       const size_t piece = std::min(kPiece, bytes - at);
       std::memcpy(staging + at, source + at, piece);
-      copy_to_device(values.memory.addresses[i] + at, staging + at, piece, frame.stream);
-      if (values.profiler) values.profiler->copied(frame.stream);
+      if (to == device_address(staging)) continue;
+      const size_t gap = aligned(sent.bytes);  // from what is there to what follows it
+      if (sent.from + gap == staging + at && sent.to + gap == to + at) {
+        sent.bytes = gap + piece;
+      } else {
+        send();
+        sent = {to + at, staging + at, piece};
+      }
+      if (sent.bytes > kSmall) send();
     }
   }
+  send();
 }
 
 // The value in host memory; waits for the device if that has it.
@@ -179,7 +204,7 @@ void CudaBinding::launch_all(RunState& state, Frame& frame, Values& values) cons
   // A run that is captured becomes part of the caller's graph.
   const int64_t earlier_runs = runs_++;
   if (earlier_runs == 1) executable().compile_for_other_sizes();
-  const bool may_be_graph = !plan_.has_host_steps() && !frame.stream.capturing() &&
+  const bool may_be_graph = !plan_.has_host_steps() && !values.capturing &&
                             (!values.profiler || values.profiler->sees_graphs());
   if (may_be_graph)
     if (Recording* recording =
@@ -240,9 +265,9 @@ void CudaBinding::run(RunState& state, std::span<const Tensor> inputs,
   const bool made = state.results_on.kind == Device::Kind::cuda && make_outputs_on_device(outputs);
   std::unique_ptr<Frame> frame =
       executable().frames().take(plan_, static_cast<CUstream>(state.stream), capturing);
-  Values values{inputs, memory_of_run(plan_, *frame, inputs, outputs),
+  Values values{inputs, memory_of_run(plan_, *frame, inputs, outputs, host_values_),
                 std::vector<Tensor>(static_cast<size_t>(plan_.results())),
-                static_cast<CudaProfiler*>(state.profiler)};
+                static_cast<CudaProfiler*>(state.profiler), capturing};
   if (frame->pending && !capturing) {
     if (frame->host_error()) report_index(std::move(frame));  // of an earlier run
     // That may still read its inputs from the frame.
@@ -305,12 +330,13 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
     if (target)
       check_given(graph().outputs[i].name, target, plan_.type(node).dtype, plan_.shape(node));
     const CUdeviceptr from = plan_.address(node, values.memory);
+    std::byte* staging = frame.host.data() + plan_.layout().host_outputs[i];
     if (is_on_gpu(target)) {
       if (device_address(target.data()) == from) continue;
       copy_on_device(device_address(target.data()), from, plan_.bytes(node), frame.stream);
     } else if (plan_.bytes(node) <= kSmallOutput) {
-      copy_to_host(frame.host.data() + plan_.layout().host_outputs[i], from, plan_.bytes(node),
-                   frame.stream);
+      if (device_address(staging) == from) continue;  // a kernel has written it there
+      copy_to_host(staging, from, plan_.bytes(node), frame.stream);
     } else {
       if (!target)
         target = executable().shared().results->tensor(plan_.type(node).dtype, plan_.shape(node));
@@ -319,7 +345,7 @@ void CudaBinding::send_outputs(Frame& frame, const Values& values,
     }
     if (values.profiler) values.profiler->copied(frame.stream);
   }
-  if (!plan_.checks_indices() || frame.stream.capturing()) return;
+  if (!plan_.checks_indices() || values.capturing) return;
   copy_to_host(&frame.host_error(), frame.words.pointer(), sizeof(uint32_t), frame.stream);
   if (values.profiler) values.profiler->copied(frame.stream);
 }

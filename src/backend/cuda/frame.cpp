@@ -119,22 +119,31 @@ void FramePool::keep(std::unique_ptr<Frame> frame) {
   kept_.push_back(std::move(frame));
 }
 
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame, std::span<const Tensor> inputs,
-                        std::span<const Tensor> outputs) {
-  const auto in_place = [&](const Tensor& tensor) {
-    return tensor.device().kind == Device::Kind::cuda &&
-           device_address(tensor.data()) % kVectorBytes == 0;
-  };
+RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame) {
   Addresses result;
-  for (size_t i = 0; i < plan.graph().inputs.size(); ++i)
-    result.push_back(i < inputs.size() && in_place(inputs[i])
-                         ? device_address(inputs[i].data())
-                         : frame.memory.pointer() + plan.layout().inputs[i]);
-  for (size_t i = 0; i < plan.graph().outputs.size(); ++i)
-    result.push_back(i < outputs.size() && in_place(outputs[i])
-                         ? device_address(outputs[i].data())
-                         : frame.memory.pointer() + plan.layout().outputs[i]);
+  for (const size_t offset : plan.layout().inputs)
+    result.push_back(frame.memory.pointer() + offset);
+  for (const size_t offset : plan.layout().outputs)
+    result.push_back(frame.memory.pointer() + offset);
   return {std::move(result), frame.memory.pointer(), frame.words.pointer()};
+}
+
+RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame, std::span<const Tensor> inputs,
+                        std::span<const Tensor> outputs, const HostValues& host_values) {
+  RunMemory memory = memory_of_run(plan, frame);
+  const auto place = [&](CUdeviceptr& address, const Tensor& tensor, bool on_host, size_t offset) {
+    if (tensor.device().kind != Device::Kind::cuda) {
+      if (on_host) address = device_address(frame.host.data() + offset);
+    } else if (device_address(tensor.data()) % kVectorBytes == 0) {
+      address = device_address(tensor.data());
+    }
+  };
+  CUdeviceptr* address = memory.addresses.data();
+  for (size_t i = 0; i < inputs.size(); ++i)
+    place(*address++, inputs[i], host_values.inputs[i], plan.layout().host_inputs[i]);
+  for (size_t i = 0; i < outputs.size(); ++i)
+    place(*address++, outputs[i], host_values.outputs[i], plan.layout().host_outputs[i]);
+  return memory;
 }
 
 }  // namespace onrush::cuda

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/cuda/host_values.h"
 #include "backend/cuda/recording.h"
 
 namespace onrush::cuda {
@@ -64,9 +65,11 @@ class FramePool {
   std::vector<std::unique_ptr<Frame>> idle_, kept_;
 };
 
-// Inputs and outputs that lie on the device, aligned, are used in place; others have a copy in the
-// frame.
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame,
-                        std::span<const Tensor> inputs = {}, std::span<const Tensor> outputs = {});
+// With all inputs and outputs in the frame.
+RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame);
+// Those that lie on the device, aligned, are used in place. Of the others, those that host_values
+// names are in the frame's host memory.
+RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame, std::span<const Tensor> inputs,
+                        std::span<const Tensor> outputs, const HostValues& host_values);
 
 }  // namespace onrush::cuda
