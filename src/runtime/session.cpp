@@ -206,10 +206,15 @@ void Session::Impl::run(const NamedValues& inputs, std::span<const std::string> 
       environment.set(argument.name, value.tensor());
     else environment.set(argument.name, on_host(value));
   }
-  for (const Argument& input : arguments_.inputs)
-    if (!inputs.contains(input.name) && !input.type.starts_with("optional"))
+  // Every name is one of the model's, so as many as it has are all.
+  const bool complete = arguments_.overridable.empty() && inputs.size() == arguments_.inputs.size();
+  for (size_t i = 0; i < arguments_.inputs.size() && !complete; ++i) {
+    const Argument& input = arguments_.inputs[i];
+    if (inputs.contains(input.name)) continue;
+    if (!input.type.starts_with("optional"))
       fail(ErrorCode::invalid_argument, "input '{}' of type {} is missing", input.name, input.type);
-    else if (!inputs.contains(input.name)) environment.set(input.name, Optional{});
+    environment.set(input.name, Optional{});
+  }
   for (const std::string& name : outputs)
     if (!find(arguments_.outputs, name))
       fail(ErrorCode::invalid_argument, "the model has no output '{}'; it has {}", name,
