@@ -10,9 +10,9 @@ kernel takes while the one ahead of it still runs does not count, as in explain.
 ncu: Nsight Compute runs each kernel of `onrush run` by itself, with caches and clocks as they are:
 a kernel that starts in the shadow of the one ahead, as most of a run do, takes longer there by what
 it could hide.
-Kernels are matched by their order in a run. What one takes depends on where a session's memory lies,
-by several percent, so both profilers watch several sessions by turns, and medians count. Exits with 1 if the sums differ by more than --largest
-(5), and says how many kernels do.
+Kernels are matched by their order in a run. What one takes differs between sessions by several
+percent, so both profilers watch several by turns, and medians count. Exits with 1 if the sums differ
+by more than --largest (5), and says how many kernels do.
 """
 import argparse
 import csv
