@@ -106,6 +106,11 @@ bool has_signature(const Value& value, const Signature& signature) {
 const Tensor& tensor_at(const Environment& environment, const ValuePath& path) {
   const Value* value = environment.find(path.name);
   internal_check(value != nullptr, "a segment input is there");
+  return tensor_at(*value, path);
+}
+
+const Tensor& tensor_at(const Value& outermost, const ValuePath& path) {
+  const Value* value = &outermost;
   for (int step : path.steps)
     value = value->is_sequence() ? &value->sequence().elements[static_cast<size_t>(step)]
                                  : value->optional().value.get();

@@ -96,8 +96,10 @@ LoweredSegment lower(const SegmentRequest& request, const Environment& environme
 // Loop, Scan, SequenceMap: run by the session, their bodies as scopes of their own.
 bool is_loop(const onnx::Node& node);
 
-// The tensor at a path; the value must have the signature that the segment was lowered with.
+// The tensor at a path; the value of its name must have the signature that the segment was lowered
+// with.
 const Tensor& tensor_at(const Environment& environment, const ValuePath& path);
+const Tensor& tensor_at(const Value& value, const ValuePath& path);
 
 // "model.onnx: node 'conv1' (Conv)"
 std::string describe(const onnx::Model& model, const onnx::Node& node);

@@ -98,6 +98,14 @@ CompiledSegment::CompiledSegment(LoweredSegment segment, Backend& backend)
   Graph interface = interface_of(segment_.graph);
   executable_ = backend.compile(std::move(segment_.graph));
   segment_.graph = std::move(interface);
+  size_t found = 0;
+  for (const auto& [name, signature] : segment_.signatures) {
+    std::vector<size_t>& held = inputs_of_.emplace_back();
+    for (size_t i = 0; i < segment_.inputs.size(); ++i)
+      if (segment_.inputs[i].name == name) held.push_back(i);
+    found += held.size();
+  }
+  internal_check(found == segment_.inputs.size(), "every input of a segment has a signature");
   find_inputs_read();
 }
 
@@ -109,10 +117,17 @@ void CompiledSegment::find_inputs_read() {
       read_inputs_.push_back(static_cast<size_t>(symbol.source.input));
 }
 
-void CompiledSegment::take_inputs(RunState& state, const Environment& environment) const {
+// False if a value has another signature.
+bool CompiledSegment::take_inputs(RunState& state, const Environment& environment) const {
   state.inputs.resize(segment_.inputs.size());
-  for (size_t i = 0; i < segment_.inputs.size(); ++i)
-    state.inputs[i] = tensor_at(environment, segment_.inputs[i]);
+  for (size_t i = 0; i < segment_.signatures.size(); ++i) {
+    const auto& [name, signature] = segment_.signatures[i];
+    const Value* value = environment.find(name);
+    if (!value || !has_signature(*value, signature)) return false;
+    for (const size_t input : inputs_of_[i])
+      state.inputs[input] = tensor_at(*value, segment_.inputs[input]);
+  }
+  return true;
 }
 
 bool CompiledSegment::contents_match(std::span<const Tensor> inputs) const {
@@ -129,7 +144,6 @@ bool CompiledSegment::contents_match(std::span<const Tensor> inputs) const {
   return true;
 }
 
-// mutex_ is held.
 std::shared_ptr<const Binding> CompiledSegment::known_binding(const std::vector<int64_t>& sizes) {
   if (!bindings_.empty() && bindings_.front().first == sizes) return bindings_.front().second;
   const auto found = by_sizes_.find(sizes);
@@ -148,17 +162,12 @@ std::shared_ptr<const Binding> CompiledSegment::bind(RunState& state, SizeTable 
 std::shared_ptr<const Binding> CompiledSegment::match(RunState& state,
                                                       const Environment& environment,
                                                       size_t max_bindings) {
-  for (const auto& [name, signature] : segment_.signatures) {
-    const Value* value = environment.find(name);
-    if (!value || !has_signature(*value, signature)) return nullptr;
-  }
-  take_inputs(state, environment);
+  if (!take_inputs(state, environment)) return nullptr;
   for (size_t i : read_inputs_) state.inputs[i] = moved_to({}, state.inputs[i]);
   const std::span<const Tensor> inputs = state.inputs;
   if (!contents_match(inputs)) return nullptr;
   const ShapeContext& shapes = *segment_.graph.shapes;
   find_sizes(shapes, inputs, state.sizes);
-  const std::lock_guard lock(mutex_);
   if (auto binding = known_binding(state.sizes)) return binding;
   const std::vector<int64_t> symbols = symbol_values(shapes, inputs);
   if (symbols.size() != shapes.symbols().size()) return nullptr;
@@ -222,6 +231,7 @@ struct Scope::Compiled {
 
 struct Scope::Position {
   std::vector<NodePtr> nodes;
+  bool begins_with_loop;
   std::mutex mutex;
   // Either the first node is a loop that is run here, and `next` follows ...
   std::unique_ptr<Position> next;
@@ -241,6 +251,7 @@ Scope::~Scope() = default;
 
 std::unique_ptr<Scope::Position> Scope::position(std::vector<NodePtr> nodes) const {
   auto position = std::make_unique<Position>();
+  position->begins_with_loop = !nodes.empty() && is_loop(*nodes[0]);
   position->nodes = std::move(nodes);
   return position;
 }
@@ -323,7 +334,7 @@ void Scope::run(RunState& state, Environment& environment, const Presets& preset
   while (first || !at->nodes.empty()) {
     first = false;
     state.check_cancelled();
-    if (!at->nodes.empty() && is_loop(*at->nodes[0]) && ready(*at->nodes[0], environment)) {
+    if (at->begins_with_loop && ready(*at->nodes[0], environment)) {
       run_loop(shared_, *at->nodes[0], state, environment);
       const std::lock_guard lock(at->mutex);
       if (!at->next) at->next = position({at->nodes.begin() + 1, at->nodes.end()});

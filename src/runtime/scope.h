@@ -35,13 +35,13 @@ struct ScopeShared {
 // Results by name that are to be written to the caller's memory.
 using Presets = std::map<std::string, Tensor>;
 
-// A compiled segment and its bindings.
+// A compiled segment and its bindings. Thread safe but for match().
 class CompiledSegment {
  public:
   CompiledSegment(LoweredSegment segment, Backend& backend);
 
   // The binding for the environment's values, or null if a guard does not hold. Leaves the
-  // segment's inputs in `state`.
+  // segment's inputs in `state`. One thread at a time.
   std::shared_ptr<const Binding> match(RunState& state, const Environment& environment,
                                        size_t max_bindings);
   // Takes the inputs that match() left.
@@ -52,17 +52,17 @@ class CompiledSegment {
   const Executable& executable() const { return *executable_; }
 
  private:
-  void take_inputs(RunState& state, const Environment& environment) const;
+  bool take_inputs(RunState& state, const Environment& environment) const;
   bool contents_match(std::span<const Tensor> inputs) const;
   void find_inputs_read();
   std::shared_ptr<const Binding> known_binding(const std::vector<int64_t>& sizes);
   std::shared_ptr<const Binding> bind(RunState& state, SizeTable sizes) const;
 
-  LoweredSegment segment_;           // its graph keeps inputs and shapes; nodes go to the backend
-  size_t outputs_;                   // of the graph
-  std::vector<size_t> read_inputs_;  // whose elements match() reads
+  LoweredSegment segment_;  // its graph keeps inputs and shapes; nodes go to the backend
+  size_t outputs_;          // of the graph
+  std::vector<std::vector<size_t>> inputs_of_;  // that the value of a signature holds
+  std::vector<size_t> read_inputs_;             // whose elements match() reads
   std::shared_ptr<const Executable> executable_;
-  std::mutex mutex_;
   std::list<std::pair<std::vector<int64_t>, std::shared_ptr<const Binding>>>
       bindings_;  // recent first
   std::map<std::vector<int64_t>, decltype(bindings_)::iterator> by_sizes_;

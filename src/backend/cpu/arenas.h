@@ -13,7 +13,8 @@ namespace onrush::cpu {
 // that are there already. As many as runs at the same time ever needed. Thread safe.
 class Arenas {
  public:
-  // An arena of at least so many bytes, aligned to 64, with any contents, for as long as it lives.
+  // An arena of at least so many bytes, aligned to 64, with any contents, for as long as it lives;
+  // none for 0 bytes.
   class Loan {
    public:
     Loan(Arenas& arenas, int64_t bytes) : arenas_(arenas), memory_(arenas.take(bytes)) {}
