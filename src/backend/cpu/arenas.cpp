@@ -9,7 +9,6 @@ namespace onrush::cpu {
 // The smallest that suffices; else a new one in place of the largest. What a new one has to spare
 // takes no memory until a later run touches it.
 Tensor Arenas::take(int64_t bytes) {
-  if (bytes == 0) return {};
   {
     const std::lock_guard lock(mutex_);
     const auto by_size = [](const Tensor& a, const Tensor& b) { return a.bytes() < b.bytes(); };
@@ -32,7 +31,6 @@ Tensor Arenas::take(int64_t bytes) {
 }
 
 void Arenas::give_back(Tensor arena) {
-  if (!arena) return;
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(arena));
 }

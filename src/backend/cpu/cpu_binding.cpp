@@ -272,7 +272,7 @@ void CpuBinding::run(RunState& state, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) const {
   std::unique_ptr<Frame> frame = take_frame();
   const Arenas::Loan arena(executable_.shared().arenas, arena_.bytes);
-  frame->arena = static_cast<char*>(arena.memory().data());
+  frame->arena = arena.address();
   frame->inputs = inputs;
   frame->outputs = outputs;
   prepare_outputs(*frame);
