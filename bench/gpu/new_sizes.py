@@ -2,8 +2,7 @@
 """Measures runs on a GPU at sizes that a session has not had, with onnxruntime's CUDA provider
 beside Onrush where it is installed: BERT at other lengths, ResNet-50 at other sizes of pictures.
 
-  PYTHONPATH=build/release/python python bench/gpu/new_sizes.py [--sizes N] [--models FOLDER]
-    [--engines NAME,...] [--update-docs]
+  PYTHONPATH=build/release/python python bench/gpu/new_sizes.py [--sizes N] [--engines NAME,...] [--update-docs]
 
 A session has three runs at one size, then N other sizes come, each six times. Inputs and outputs lie
 on the GPU, times are the host's until the outputs are there, in tf32. The kernel cache is empty at
@@ -14,7 +13,6 @@ import argparse
 import datetime
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ import onnx
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench/cpu"))
+import models  # noqa: E402
 import report  # noqa: E402
 
 ENGINES = ["onrush", "onnxruntime"]
@@ -32,22 +31,16 @@ PROVIDERS = ["CUDAExecutionProvider"]
 WAITED = 50_000  # microseconds: a first run that compiled, or searched for an algorithm
 
 
-def weighted(folder, name):
-    """The model with weights, its sizes free."""
-    path = folder / f"{name}.onnx"
-    if not path.exists():
-        script, graph = ROOT / "bench/models/fill_weights.py", ROOT / f"bench/models/{name}.onnx"
-        subprocess.run([sys.executable, script, graph, path], check=True)
-    if name == "bert_base":
-        return str(path)
-    free = folder / f"{name}_free.onnx"
+def of_any_size(path):
+    """The model with the sizes of its pictures free."""
+    free = path.replace(".onnx", "_free.onnx")
     model = onnx.load(path)
     for axis, size in enumerate(model.graph.input[0].type.tensor_type.shape.dim):
         if axis != 1:
             size.dim_param = f"size_{axis}"
     del model.graph.value_info[:]
     onnx.save(model, free)
-    return str(free)
+    return free
 
 
 def text(random, length):
@@ -58,15 +51,15 @@ def text(random, length):
     }
 
 
-def works(folder, count):
+def works(count):
     random = np.random.default_rng(0)
     lengths = random.permutation(np.arange(8, 509))[: count + 1]
-    yield "BERT, lengths", weighted(folder, "bert_base"), [text(random, int(n)) for n in lengths]
+    yield "BERT, lengths", models.architecture("bert_base").path, [text(random, int(n)) for n in lengths]
     pictures = [
         {"input": random.standard_normal((1, 3, *size)).astype(np.float32)}
         for size in random.integers(64, 320, (count + 1, 2))
     ]
-    yield "ResNet-50, sizes of pictures", weighted(folder, "resnet50"), pictures
+    yield "ResNet-50, sizes of pictures", of_any_size(models.architecture("resnet50").path), pictures
 
 
 def measure(module, path, feeds):
@@ -129,7 +122,6 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, default=59)
-    parser.add_argument("--models", type=Path, default=ROOT / "build/models")
     parser.add_argument("--engines", type=lambda text: text.split(","), default=ENGINES)
     parser.add_argument("--update-docs", action="store_true")
     options = parser.parse_args()
@@ -139,9 +131,8 @@ def main():
 
     if PROVIDERS[0] not in onrush.get_available_providers():
         sys.exit("new_sizes.py: left out, there is no GPU here; `onrush doctor` says why")
-    options.models.mkdir(parents=True, exist_ok=True)
     rows, versions, failures = [], {}, {}
-    for name, path, feeds in works(options.models, options.sizes):
+    for name, path, feeds in works(options.sizes):
         right = onrush.InferenceSession(path, providers=["CPUExecutionProvider"])
         expected = [right.run(None, feed)[0] for feed in feeds[1:]]
         for engine in options.engines:

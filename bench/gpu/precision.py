@@ -2,7 +2,7 @@
 """Measures what precisions lose on a GPU, for the seven networks of bench/models: how far their
 results are from those in fp32 by Onrush's CPU backend, and whether that is within bounds.
 
-  PYTHONPATH=build/release/python python bench/gpu/precision.py [--models FOLDER] [--update-docs]
+  PYTHONPATH=build/release/python python bench/gpu/precision.py [--update-docs]
 
 A loss is |result - exact| / |exact|, Euclidean norms over the first output, the worst of three
 inputs. Beside it stands what it costs to round every value to 16 bits: the network as onnxruntime's
@@ -12,7 +12,6 @@ Exits with 1 if a loss is out of bounds.
 
 import argparse
 import datetime
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,26 +21,15 @@ import onnxruntime
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench/cpu"))
+import models  # noqa: E402
 import report  # noqa: E402
 
 import onrush  # noqa: E402
 
-NETWORKS = [
-    "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vit_b_16", "convnext_tiny", "bert_base",
-    "gpt2",
-]  # fmt: skip
 BOUNDS = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2}
 # Random weights make these amplify whatever is rounded, the more the less it was. They are to lose
 # in halves no more than so many times what their converted forms lose.
 AMPLIFYING = {"mobilenet_v3_large": 3, "efficientnet_b0": 3}
-
-
-def weighted(folder, name):
-    path = folder / f"{name}.onnx"
-    if not path.exists():
-        script, graph = ROOT / "bench/models/fill_weights.py", ROOT / f"bench/models/{name}.onnx"
-        subprocess.run([sys.executable, script, graph, path], check=True)
-    return path
 
 
 def feeds(name, seed):
@@ -98,16 +86,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", type=Path, default=ROOT / "build/models")
     parser.add_argument("--update-docs", action="store_true")
     options = parser.parse_args()
     if "CUDAExecutionProvider" not in onrush.get_available_providers():
         sys.exit("precision.py: left out, there is no GPU here; `onrush doctor` says why")
-    options.models.mkdir(parents=True, exist_ok=True)
     rows, failures = [], []
     columns = [*BOUNDS, "rounded to fp16"]
-    for name in NETWORKS:
-        found = losses(weighted(options.models, name), name)
+    for name in models.ARCHITECTURES:
+        found = losses(models.architecture(name).path, name)
         rows.append([name, *(f"{found[column]:.1e}" for column in columns)])
         failures += [f"{name} in {precision}" for precision in out_of_bounds(name, found)]
         print(*rows[-1], file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 // The compiled kernels of a plan.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <map>
