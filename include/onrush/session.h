@@ -45,9 +45,9 @@ struct SessionOptions {
   // $XDG_CACHE_HOME/onrush, else ~/.cache/onrush.
   std::string cache_folder = {};
   // GPUs only: the first run of each size measures which of several ways to compute a matrix
-  // product or convolution is the fastest: Onrush's kernel cut into other tiles, or cuBLASLt where
-  // that is installed. It takes seconds. What it finds is kept in the cache, and used from then on
-  // by sessions that do not ask for it, too.
+  // product or convolution is the fastest: Onrush's kernel cut into other tiles, or cuBLASLt or
+  // cuDNN where these are installed. It takes seconds. What it finds is kept in the cache, and used
+  // from then on by sessions that do not ask for it, too.
   bool tune = false;
   // Told what takes long on a GPU, by any thread, one at a time: "compiled 3 of 16 programs",
   // "tuning 3 of 17: ...".

@@ -534,6 +534,7 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
   c.rhs = part(source.rhs);
   c.epilogue = c.direct ? Part{source.epilogue, kinds} : merged(source.epilogue, kinds);
   if (packed) pack(c, source);
+  c.unmerged = std::move(source);
   return c;
 }
 

@@ -221,6 +221,7 @@ struct CudaContraction {
   int64_t padded_k = 0;
   bool direct = false;  // a thread computes neighbouring results by itself: depthwise convolutions
   Part lhs, rhs, epilogue;
+  Contraction unmerged;  // with its axes as they were before; of `packing`, too
 };
 // `weights`: the right operand depends on weights alone. `f32_math`: how factors of type f32 are
 // multiplied. `sizes` decide whether it is direct. May make new Dims.

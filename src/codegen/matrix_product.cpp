@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "codegen/cuda_operand.h"
+#include "codegen/linear_epilogue.h"
 
 namespace onrush {
 namespace {
@@ -53,85 +54,36 @@ std::optional<Matrix> factor_matrix(const Part& part, int rows, DType factor) {
   return matrix_at(part, load->buffer, load->address, axis_of(part, rows), axis_of(part, Kind::k));
 }
 
-// Reads what follows the product as a sum.
-class EpilogueReader {
- public:
-  EpilogueReader(const Part& part, MatrixProduct& product) : part_(part), product_(product) {}
+// What is added: a vector along the columns is a bias, anything else the addend.
+bool add_term(MatrixProduct& product, const Part& part, const LoadValue& load) {
+  const int m = axis_of(part, Kind::m), n = axis_of(part, Kind::n);
+  const LoopBuffer& memory = buffer_at(part, load.buffer);
+  const bool along_n = load.address.terms.size() == 1 && load.address.terms[0].first == n &&
+                       same(load.address.terms[0].second, 1);
+  const bool row = along_n && m >= 0;
+  if (row && !product.bias && is_float(memory.dtype)) {
+    product.bias = {memory.node, memory.dtype, load.address.offset};
+    return true;
+  }
+  if (row || product.addend) return false;
+  product.addend = matrix_at(part, load.buffer, load.address, m, n);
+  return product.addend && !product.addend->across;
+}
 
-  bool read() {
-    const std::vector<Store>& stores = part_.loops.stores;
-    if (stores.size() != 1 || !one_axis_each(part_, {Kind::batch, Kind::m, Kind::n})) return false;
-    const std::optional<Matrix> result =
-        matrix_at(part_, stores[0].buffer, stores[0].address, axis_of(part_, Kind::m),
-                  axis_of(part_, Kind::n));
-    if (!result || result->across) return false;
-    product_.result = *result;
-    return add_terms(without_relu(stores[0].value)) && products_ == 1 &&
-           (!product_.addend || product_.addend->dtype == result->dtype);
-  }
-
- private:
-  const OpValue* as(Op op, ValueId id) const {
-    const auto* value = std::get_if<OpValue>(&value_at(part_, id).data);
-    return value && value->op == op ? value : nullptr;
-  }
-  std::optional<double> constant(ValueId id) const {
-    const LoopValue& value = value_at(part_, id);
-    const auto* constant = std::get_if<ConstantValue>(&value.data);
-    if (!constant || !is_float(value.dtype)) return std::nullopt;
-    return constant->f;
-  }
-  bool is_product(ValueId id) const {
-    return std::holds_alternative<AccumulatorValue>(value_at(part_, id).data);
-  }
-
-  ValueId without_relu(ValueId id) {
-    const OpValue* max = as(Op::max, id);
-    if (!max) return id;
-    for (const int side : {0, 1})
-      if (constant(max->operands[static_cast<size_t>(side)]) == 0.0) {
-        product_.relu = true;
-        return max->operands[static_cast<size_t>(1 - side)];
-      }
-    return id;
-  }
-
-  bool add_terms(ValueId id) {
-    if (is_product(id)) return ++products_ == 1;
-    if (const OpValue* add = as(Op::add, id))
-      return add_terms(add->operands[0]) && add_terms(add->operands[1]);
-    if (const OpValue* mul = as(Op::mul, id)) {
-      for (const size_t side : {0, 1})
-        if (const auto scale = constant(mul->operands[side]);
-            scale && is_product(mul->operands[1 - side])) {
-          product_.scale = *scale;
-          return ++products_ == 1;
-        }
-      return false;
-    }
-    const auto* load = std::get_if<LoadValue>(&value_at(part_, id).data);
-    return load && is_plain(*load) && add_load(*load);
-  }
-
-  bool add_load(const LoadValue& load) {
-    const int m = axis_of(part_, Kind::m), n = axis_of(part_, Kind::n);
-    const LoopBuffer& memory = buffer_at(part_, load.buffer);
-    const bool along_n = load.address.terms.size() == 1 && load.address.terms[0].first == n &&
-                         same(load.address.terms[0].second, 1);
-    const bool row = along_n && m >= 0;
-    if (row && !product_.bias && is_float(memory.dtype)) {
-      product_.bias = {memory.node, memory.dtype, load.address.offset};
-      return true;
-    }
-    if (row || product_.addend) return false;
-    product_.addend = matrix_at(part_, load.buffer, load.address, m, n);
-    return product_.addend && !product_.addend->across;
-  }
-
-  const Part& part_;
-  MatrixProduct& product_;
-  int products_ = 0;
-};
+bool add_epilogue(MatrixProduct& product, const Part& part) {
+  const std::optional<LinearEpilogue> linear = as_linear(part.loops);
+  if (!linear || !one_axis_each(part, {Kind::batch, Kind::m, Kind::n})) return false;
+  const Store& store = part.loops.stores[0];
+  const std::optional<Matrix> result =
+      matrix_at(part, store.buffer, store.address, axis_of(part, Kind::m), axis_of(part, Kind::n));
+  if (!result || result->across) return false;
+  product.result = *result;
+  product.scale = linear->scale;
+  product.relu = linear->relu;
+  return std::all_of(linear->terms.begin(), linear->terms.end(),
+                     [&](const LoadValue* load) { return add_term(product, part, *load); }) &&
+         (!product.addend || product.addend->dtype == result->dtype);
+}
 
 }  // namespace
 
@@ -150,7 +102,7 @@ std::optional<MatrixProduct> as_matrix_product(const CudaContraction& c) {
                         .result = {},
                         .addend = {},
                         .bias = {}};
-  if (!EpilogueReader(c.epilogue, product).read()) return std::nullopt;
+  if (!add_epilogue(product, c.epilogue)) return std::nullopt;
   const DType result = product.result.dtype;
   if (result != c.factor && result != DType::f32) return std::nullopt;
   return product;

@@ -35,7 +35,17 @@ Network text(int64_t length) {
            {"token_type_ids", {1, length}}}};
 }
 
-Schedule schedule_of(const Network& network) {
+// Numbers of any kind, but not all the same: those would be no weights to read.
+Tensor some_weights(DType dtype, const Shape& shape) {
+  Tensor weights(dtype, shape);
+  if (dtype == DType::f32)
+    for (int64_t i = 0; i < weights.count(); ++i)
+      weights.as<float>()[static_cast<size_t>(i)] = static_cast<float>(i % 7 + 1) / 8;
+  return weights;
+}
+
+// filled: whether absent weights have values.
+Schedule schedule_of(const Network& network, bool filled = false) {
   onnx::LoadOptions options;
   options.allow_missing_external_data = true;
   onnx::Model model = onnx::load(fmt::format("{}/{}.onnx", MODELS, network.name), options);
@@ -43,9 +53,10 @@ Schedule schedule_of(const Network& network) {
   onrush::Environment weights;
   for (const auto& initializer : model.graph.initializers) {
     const Tensor& t = initializer.tensor;
-    // Absent weights need no values here.
-    weights.set_constant(initializer.name,
-                         t.data() || !t.count() ? t : Tensor(t.dtype(), t.shape()));
+    const bool absent = !t.data() && t.count();
+    weights.set_constant(initializer.name, !absent  ? t
+                                           : filled ? some_weights(t.dtype(), t.shape())
+                                                    : Tensor(t.dtype(), t.shape()));
   }
   onrush::Environment environment(&weights);
   for (const auto& input : model.graph.inputs)
@@ -249,6 +260,40 @@ TEST(CudaPlan, IsFewProgramsThatCompileFast) {
     }
   }
   if (!compiler) GTEST_SKIP() << "skipped: no NVRTC";
+}
+
+// All but the first, which reads the model's input, with what follows them.
+TEST(CudaPlans, LibrariesMayComputeTheConvolutionsOfANetwork) {
+  for (const Precision precision : {Precision::fp16, Precision::tf32}) {
+    const CudaPlan plan(schedule_of(image("resnet50"), true), precision, kHopper);
+    const SizeTable sizes = sizes_at_hand(*plan.graph().shapes);
+    int contractions = 0, products = 0, convolutions = 0, with_addend = 0, with_relu = 0;
+    for (const CudaStep& step : plan.steps())
+      for (const StepKernel& kernel : step.kernels) {
+        const auto* contraction = std::get_if<CudaContraction>(&kernel.form);
+        if (!contraction) continue;
+        ++contractions;
+        const auto form = plan.library_form(kernel, sizes);
+        if (!form) continue;
+        EXPECT_TRUE(operands_of(*form).bias);
+        products += std::holds_alternative<MatrixProduct>(*form);
+        with_addend += operands_of(*form).addend.has_value();
+        const auto as_any = as_convolution(*contraction, sizes);
+        ASSERT_TRUE(as_any);
+        with_relu += as_any->relu;
+        const auto* convolution = std::get_if<Convolution>(&*form);
+        if (!convolution) continue;
+        ++convolutions;
+        EXPECT_EQ(convolution->image.strides[1], 1);
+        EXPECT_EQ(convolution->filter.strides[1], 1);
+        EXPECT_EQ(convolution->result.strides[1], 1);
+      }
+    EXPECT_EQ(contractions, 54);
+    EXPECT_EQ(convolutions, 16 + 3);  // of 3 x 3, and those in steps of 2
+    EXPECT_EQ(products, 32 + 1);
+    EXPECT_EQ(with_addend, 16);
+    EXPECT_EQ(with_relu, 48);
+  }
 }
 
 TEST(Tiles, FollowTheSize) {

@@ -50,11 +50,16 @@ TEST(Tuning, PrefersALibraryThatIsClearlyFaster) {
     return prefers_library(best_of("", own, "cuBLASLt 13.1.0", timed));
   };
   EXPECT_FALSE(prefers({}));
-  EXPECT_FALSE(prefers({{{1}, 11}, {{2}, 10}}));
-  EXPECT_FALSE(prefers({{{1}, 9.9}}));
-  EXPECT_TRUE(prefers({{{1}, 12}, {{2}, 8}}));
-  const std::vector<TimedAlgorithm> two = {{{1}, 12}, {{2}, 8}};
-  EXPECT_EQ(best_of("", own, "cuBLASLt 13.1.0", two).by_library->algorithm, (CublasLtAlgorithm{2}));
+  EXPECT_FALSE(prefers({{"1", 11}, {"2", 10}}));
+  EXPECT_FALSE(prefers({{"1", 9.9}}));
+  EXPECT_TRUE(prefers({{"1", 9.5}}));
+  EXPECT_TRUE(prefers({{"1", 12}, {"2", 8}}));
+  const std::vector<TimedAlgorithm> two = {{"1", 12}, {"2", 8}};
+  EXPECT_EQ(best_of("", own, "cuBLASLt 13.1.0", two).by_library->algorithm, "2");
+  // One that is slow to start has to be worth that.
+  const std::vector<TimedAlgorithm> little = {{"1", 9.5}}, much = {{"1", 8.5}};
+  EXPECT_FALSE(prefers_library(best_of("", own, "cuDNN 9.19.0", little)));
+  EXPECT_TRUE(prefers_library(best_of("", own, "cuDNN 9.19.0", much)));
 }
 
 TEST(Tuning, MeasuresFirstWhatTheModelOfTheDeviceChooses) {
@@ -95,7 +100,7 @@ TEST(Tuning, TextKeepsEverything) {
   for (const bool with_library : {false, true}) {
     if (with_library) {
       tuned.library = "cuBLASLt 13.1.0";
-      tuned.by_library = {{1, 2, 0xffffffffffffffff, 4, 5, 6, 7, 8}, 7.25};
+      tuned.by_library = {"41 2=0 14=3", 7.25};
     }
     const auto read = tuned_from_text(to_text(tuned));
     ASSERT_TRUE(read);
@@ -119,13 +124,13 @@ TEST(Tuning, RefusesTextsThatAreNotItsOwn) {
   ASSERT_TRUE(tuned_from_text(good));
   EXPECT_FALSE(tuned_from_text(""));
   EXPECT_FALSE(tuned_from_text(good.substr(0, good.size() / 2)));
-  EXPECT_FALSE(tuned_from_text(with("tuning 1", "tuning 0")));
+  EXPECT_FALSE(tuned_from_text(with("tuning 2", "tuning 1")));
   EXPECT_FALSE(tuned_from_text(with("64 32", "64 33")));  // there is no such tile
   EXPECT_FALSE(tuned_from_text(with(" 2 12.5", " 3 12.5")));
   EXPECT_FALSE(tuned_from_text(with(" 2 12.5", " x 12.5")));
   TunedContraction tuned = tuned_to({kTile, 1});
   tuned.library = "cuBLASLt 13.1.0";
-  tuned.by_library = {{1}, 3};
+  tuned.by_library = {"1", 3};
   const std::string text = to_text(tuned);
   EXPECT_FALSE(tuned_from_text(text.substr(0, text.rfind(' '))));
 }
@@ -385,7 +390,7 @@ TEST(MatrixProducts, ReadPackedWeightsAndNothingOfTheCallers) {
   EXPECT_FALSE(packed->rhs.across);
   EXPECT_EQ(packed->m.at(sizes_at_hand(*single.graph().shapes)), 48);
   // Its left operand is where the caller has it.
-  EXPECT_FALSE(single.library_product(kernel));
+  EXPECT_FALSE(single.library_form(kernel, sizes_at_hand(*single.graph().shapes)));
 }
 
 // --- the library's interface

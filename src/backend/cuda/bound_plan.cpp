@@ -108,9 +108,9 @@ void BoundPlan::place_values(const std::vector<const CudaStep*>& steps) {
   std::vector<int64_t> workspace_bytes;
   for (const CudaStep* step : steps) {
     loops_.push_back(bind_loop(*step));
-    products_.push_back(step->kernels.size() == 1 ? library_product(step->kernels[0]) : nullptr);
-    workspace_bytes.push_back(products_.back()
-                                  ? static_cast<int64_t>(products_.back()->workspace_bytes())
+    libraries_.push_back(step->kernels.size() == 1 ? library_kernel(step->kernels[0]) : nullptr);
+    workspace_bytes.push_back(libraries_.back()
+                                  ? static_cast<int64_t>(libraries_.back()->workspace_bytes())
                                   : workspace_of(*step, wide_[loops_.size() - 1],
                                                  loops_.back() ? &*loops_.back() : nullptr));
   }
@@ -181,8 +181,10 @@ void BoundPlan::bind_steps(const std::vector<const CudaStep*>& steps) {
       const auto& at = kinds_[kernel.kind];
       checks_indices_ = checks_indices_ || at->variant->kernel.checks_indices;
       for (const KernelAtSizes::Pass& pass : at->passes)
-        bound.kernels.push_back(products_[i] ? bind_product(kernel, products_[i])
-                                             : bind_kernel(kernel, at, pass, *function));
+        bound.kernels.push_back(
+            libraries_[i] ? bind_library(kernel, *executable_.plan().library_form(kernel, sizes_),
+                                         libraries_[i])
+                          : bind_kernel(kernel, at, pass, *function));
       ++function;
     }
     for (BoundKernel& kernel : bound.kernels) kernel.workspace = arena_.workspaces[i];
@@ -199,15 +201,29 @@ BoundKernel bind_kernel(const StepKernel& source, std::shared_ptr<const KernelAt
   return {&source, std::move(at), &pass, function, std::move(buffers), 0};
 }
 
-BoundKernel BoundPlan::bind_product(const StepKernel& source,
-                                    std::shared_ptr<const LibraryProduct> product) const {
-  const MatrixProduct form = *executable_.plan().library_product(source);
-  const auto& addend = form.addend ? *form.addend : form.result;
+BoundKernel BoundPlan::bind_library(const StepKernel& source, const LibraryForm& form,
+                                    std::shared_ptr<const LibraryKernel> kernel) const {
   const auto& at = kinds_[source.kind];
-  BoundKernel bound{&source, at, &at->passes[0], {}, {}, 0, std::move(product)};
-  for (const auto* matrix : {&form.lhs, &form.rhs, &addend, &form.result})
-    bound.buffers.push_back(matrix->node);
+  const LibraryOperands operands = operands_of(form);
+  BoundKernel bound{&source, at, &at->passes[0], {}, {}, 0, std::move(kernel)};
+  bound.buffers = {operands.lhs, operands.rhs, operands.addend.value_or(operands.result),
+                   operands.result};
   return bound;
+}
+
+std::optional<LibraryShape> BoundPlan::library_shape(const LibraryForm& form) const {
+  if (const auto* product = std::get_if<MatrixProduct>(&form)) return product_shape(*product);
+  const auto& convolution = std::get<Convolution>(form);
+  ConvolutionShape shape{convolution, 0};
+  if (const auto& bias = convolution.bias)
+    shape.bias = bias_of(convolution.result.dtype, bias->node, bias->offset);
+  return shape;
+}
+
+// Of a weight, as elements of the type.
+CUdeviceptr BoundPlan::bias_of(DType dtype, NodeId node, int64_t offset) const {
+  const Tensor values = executable_.weight_as(dtype, node);
+  return device_address(values.data()) + static_cast<CUdeviceptr>(offset) * byte_size(dtype, 1);
 }
 
 std::optional<ProductShape> BoundPlan::product_shape(const MatrixProduct& product) const {
@@ -239,24 +255,20 @@ std::optional<ProductShape> BoundPlan::product_shape(const MatrixProduct& produc
   shape.result = matrix(product.result, shape.m, shape.n);
   shape.addend = product.addend ? matrix(*product.addend, shape.m, shape.n) : shape.result;
   if (!apart) return std::nullopt;
-  if (const auto& bias = product.bias) {
-    const Tensor values = executable_.weight_as(product.result.dtype, bias->node);
-    shape.bias = device_address(values.data()) +
-                 static_cast<CUdeviceptr>(sizes_(bias->offset)) * byte_size(values.dtype(), 1);
-  }
+  if (const auto& bias = product.bias)
+    shape.bias = bias_of(product.result.dtype, bias->node, sizes_(bias->offset));
   return shape;
 }
 
 // Where the tuning knows that a library is the faster, and that is installed. Null: own kernels.
-std::shared_ptr<const LibraryProduct> BoundPlan::library_product(const StepKernel& kernel) const {
+std::shared_ptr<const LibraryKernel> BoundPlan::library_kernel(const StepKernel& kernel) const {
   const std::optional<TunedContraction> tuned = executable_.plan().tuned(kernel, sizes_);
   if (!tuned || !prefers_library(*tuned)) return nullptr;
-  const std::optional<MatrixProduct> product = executable_.plan().library_product(kernel);
-  if (!product) return nullptr;
-  const CublasLt* library = executable_.shared().cublaslt();
-  if (!library || library->version() != tuned->library) return nullptr;
-  const std::optional<ProductShape> shape = product_shape(*product);
-  return shape ? library->product(*shape, tuned->by_library->algorithm) : nullptr;
+  const std::optional<LibraryForm> form = executable_.plan().library_form(kernel, sizes_);
+  if (!form || executable_.shared().library_version(*form) != tuned->library) return nullptr;
+  const std::optional<LibraryShape> shape = library_shape(*form);
+  return shape ? executable_.shared().library_kernel(*shape, tuned->by_library->algorithm)
+               : nullptr;
 }
 
 // --- runs
@@ -287,15 +299,15 @@ void BoundPlan::each_launch(const BoundStep& step, const RunMemory& memory, cons
   for (const BoundKernel& kernel : step.kernels) {
     const auto& [shape, sizes] = *kernel.pass;
     if (shape.grid.x == 0) continue;
-    KernelLaunch launch{kernel.function, shape, {}, sizes, {}, kernel.product.get()};
-    if (!kernel.product) launch.maps = kernel.at->maps;
+    KernelLaunch launch{kernel.function, shape, {}, sizes, {}, kernel.library.get()};
+    if (!kernel.library) launch.maps = kernel.at->maps;
     launch.pointers.reserve(kernel.buffers.size() + 1);
     for (NodeId node : kernel.buffers)
       launch.pointers.push_back(node.valid() ? address(node, memory)
                                 : kernel.source->packed
                                     ? device_address(kernel.source->packed.data())
                                     : memory.arena + static_cast<CUdeviceptr>(kernel.workspace));
-    if (kernel.product)
+    if (kernel.library)
       launch.pointers.push_back(memory.arena + static_cast<CUdeviceptr>(kernel.workspace));
     use(launch);
   }
@@ -323,7 +335,7 @@ bool BoundPlan::moved(const BoundStep& step, const Addresses& from, const Addres
 std::string BoundPlan::way_of(const BoundStep& step) const {
   if (step.kernels.size() != 1) return {};
   const BoundKernel& kernel = step.kernels[0];
-  if (kernel.product) return kernel.product->library();
+  if (kernel.library) return kernel.library->library();
   const CudaKernel& printed = variant(*kernel.source).kernel;
   if (printed.schedule != CudaSchedule::tile) return {};
   return tile_text(choice_of(printed, sizes_, executable_.plan().target()));

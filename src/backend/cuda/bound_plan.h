@@ -9,6 +9,7 @@
 
 #include "backend/cuda/cuda_executable.h"
 #include "backend/cuda/kernel_launch.h"
+#include "backend/cuda/library_shape.h"
 
 namespace onrush::cuda {
 
@@ -35,7 +36,7 @@ struct BoundKernel {
   int64_t workspace;            // offset in the arena
   // Where a library computes it: instead of the function, from the left and right operands, the
   // addend and the result, in this order in `buffers`.
-  std::shared_ptr<const LibraryProduct> product = nullptr;
+  std::shared_ptr<const LibraryKernel> library = nullptr;
 };
 
 // A loop at concrete sizes: as many launches of its body's kernels as it has trips. Carried values
@@ -137,11 +138,11 @@ class BoundPlan {
   }
   std::shared_ptr<const KernelAtSizes> at_sizes(const KernelVariant& variant) const;
   bool is_wide(const StepKernel& kernel, const KernelVariant& variant) const;
-  BoundKernel bind_product(const StepKernel& source,
-                           std::shared_ptr<const LibraryProduct> product) const;
-  // The product at the sizes of the binding; nothing where these leave nothing to do, or a library
-  // has no word for how an operand lies.
-  std::optional<ProductShape> product_shape(const MatrixProduct& product) const;
+  BoundKernel bind_library(const StepKernel& source, const LibraryForm& form,
+                           std::shared_ptr<const LibraryKernel> kernel) const;
+  // A form at the sizes of the binding; nothing where these leave nothing to do, or a library has
+  // no word for how an operand lies.
+  std::optional<LibraryShape> library_shape(const LibraryForm& form) const;
 
  private:
   bool known_size(NodeId node) const;
@@ -151,7 +152,9 @@ class BoundPlan {
   void place_values(const std::vector<const CudaStep*>& steps);
   void lay_out_memory();
   void bind_steps(const std::vector<const CudaStep*>& steps);
-  std::shared_ptr<const LibraryProduct> library_product(const StepKernel& kernel) const;
+  std::optional<ProductShape> product_shape(const MatrixProduct& product) const;
+  CUdeviceptr bias_of(DType dtype, NodeId node, int64_t offset) const;
+  std::shared_ptr<const LibraryKernel> library_kernel(const StepKernel& kernel) const;
   int64_t workspace_of(const CudaStep& step, bool wide, BoundLoop* loop) const;
   std::optional<BoundLoop> bind_loop(const CudaStep& step) const;
   int64_t lay_out_loop(const CudaStep& step, BoundLoop& loop) const;
@@ -164,7 +167,7 @@ class BoundPlan {
   std::optional<PlacementPlan> placement_;
   ArenaLayout arena_;
   std::vector<std::optional<BoundLoop>> loops_;  // by step, until they are part of it
-  std::vector<std::shared_ptr<const LibraryProduct>> products_;  // by step; null: own kernels
+  std::vector<std::shared_ptr<const LibraryKernel>> libraries_;  // by step; null: own kernels
   std::map<NodeId, Tensor> known_;  // on the device: sizes and what depends on nothing else
   FrameLayout layout_;
   std::vector<BoundStep> steps_;

@@ -1,6 +1,9 @@
 #include "backend/cuda/cublaslt.h"
 
 #include <algorithm>
+#include <fmt/format.h>
+#include <optional>
+#include <sstream>
 
 #include "backend/cuda/libraries.h"
 #include "backend/cuda/memory.h"
@@ -10,9 +13,6 @@ namespace onrush::cuda {
 namespace {
 
 constexpr uint32_t kAlignment = 64;  // of operands without an offset
-constexpr size_t kWorkspaceAlignment = 256;
-constexpr size_t kMostAlgorithmBytes = 32 << 20;  // of workspace
-static_assert(kMostAlgorithmBytes + kWorkspaceAlignment <= CublasLt::kMostWorkspaceBytes);
 
 int type_of(DType dtype) {
   switch (dtype) {
@@ -23,11 +23,16 @@ int type_of(DType dtype) {
   }
 }
 
-// What pointers at this offset are certainly aligned to.
-uint32_t alignment_of(int64_t offset) {
-  uint32_t alignment = kAlignment;
-  while (offset % alignment) alignment /= 2;
-  return alignment;
+// "0000000000000042 ...".
+std::string text_of(const CublasLtAlgorithm& algorithm) {
+  return fmt::format("{:016x}", fmt::join(algorithm, " "));
+}
+std::optional<CublasLtAlgorithm> algorithm_of(const std::string& text) {
+  CublasLtAlgorithm algorithm = {};
+  std::istringstream words(text);
+  for (uint64_t& word : algorithm)
+    if (!(words >> std::hex >> word)) return std::nullopt;
+  return algorithm;
 }
 
 }  // namespace
@@ -105,17 +110,15 @@ LibraryProduct::~LibraryProduct() {
 
 const std::string& LibraryProduct::library() const { return library_->version(); }
 
-size_t LibraryProduct::workspace_bytes() const {
-  return algorithm_bytes_ ? algorithm_bytes_ + kWorkspaceAlignment : 0;
-}
+std::string LibraryProduct::algorithm() const { return text_of(algorithm_); }
 
-void LibraryProduct::launch(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend,
-                            CUdeviceptr result, CUdeviceptr workspace, const Stream& stream) const {
+void LibraryProduct::launch_aligned(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend,
+                                    CUdeviceptr result, CUdeviceptr workspace,
+                                    const Stream& stream) const {
   const auto at = [](CUdeviceptr base, const ProductShape::Matrix& matrix) {
     return as_pointer(base + static_cast<CUdeviceptr>(matrix.offset));
   };
   const float beta = shape_.adds ? 1 : 0;
-  workspace = (workspace + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   library_->check(
       library_->api_.cublasLtMatmul(
           library_->handle_, operation_, &shape_.scale, at(rhs, shape_.rhs), a_,
@@ -147,21 +150,27 @@ void CublasLt::check(int status, const char* call) const {
     fail(ErrorCode::device, "{} failed: {}", call, api_.cublasLtGetStatusString(status));
 }
 
-std::unique_ptr<LibraryProduct> CublasLt::product(const ProductShape& shape,
-                                                  const CublasLtAlgorithm& algorithm) const {
+std::unique_ptr<LibraryKernel> CublasLt::kernel(const ProductShape& shape,
+                                                const std::string& algorithm) const {
+  const std::optional<CublasLtAlgorithm> known = algorithm_of(algorithm);
+  return known ? kernel(shape, *known) : nullptr;
+}
+
+std::unique_ptr<LibraryKernel> CublasLt::kernel(const ProductShape& shape,
+                                                const CublasLtAlgorithm& algorithm) const {
   std::unique_ptr<LibraryProduct> made(new LibraryProduct(shared_from_this(), shape));
   CublasLtResult result = {};
   if (api_.cublasLtMatmulAlgoCheck(handle_, made->operation_, made->a_, made->b_, made->c_,
                                    made->d_, &algorithm, &result) != 0 ||
-      result.workspace_bytes > kMostAlgorithmBytes)
+      result.workspace_bytes > kMostLibraryBytes)
     return nullptr;
   made->algorithm_ = algorithm;
   made->algorithm_bytes_ = result.workspace_bytes;
   return made;
 }
 
-std::vector<std::unique_ptr<LibraryProduct>> CublasLt::products(const ProductShape& shape,
-                                                                int count) const {
+std::vector<std::unique_ptr<LibraryKernel>> CublasLt::kernels(const ProductShape& shape,
+                                                              int count) const {
   const LibraryProduct question(shared_from_this(), shape);
   CublasLtPreference preference = nullptr;
   check(api_.cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
@@ -172,25 +181,25 @@ std::vector<std::unique_ptr<LibraryProduct>> CublasLt::products(const ProductSha
     check(api_.cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value),
           "cublasLtMatmulPreferenceSetAttribute");
   };
-  set(cublaslt::most_workspace_bytes, uint64_t{kMostAlgorithmBytes});
+  set(cublaslt::most_workspace_bytes, uint64_t{kMostLibraryBytes});
   set(cublaslt::reduction_schemes, uint32_t{cublaslt::none});  // others are several kernels
-  set(cublaslt::alignment_a, alignment_of(shape.rhs.offset));
-  set(cublaslt::alignment_b, alignment_of(shape.lhs.offset));
-  set(cublaslt::alignment_c, alignment_of(shape.addend.offset));
-  set(cublaslt::alignment_d, alignment_of(shape.result.offset));
+  set(cublaslt::alignment_a, alignment_at(shape.rhs.offset, kAlignment));
+  set(cublaslt::alignment_b, alignment_at(shape.lhs.offset, kAlignment));
+  set(cublaslt::alignment_c, alignment_at(shape.addend.offset, kAlignment));
+  set(cublaslt::alignment_d, alignment_at(shape.result.offset, kAlignment));
   std::vector<CublasLtResult> results(static_cast<size_t>(count));
   int found = 0;
   if (api_.cublasLtMatmulAlgoGetHeuristic(handle_, question.operation_, question.a_, question.b_,
                                           question.c_, question.d_, preference, count,
                                           results.data(), &found) != 0)
     return {};
-  std::vector<std::unique_ptr<LibraryProduct>> products;
+  std::vector<std::unique_ptr<LibraryKernel>> kernels;
   for (int i = 0; i < found; ++i) {
     const CublasLtResult& result = results[static_cast<size_t>(i)];
     if (result.status != 0) continue;
-    if (auto made = product(shape, result.algorithm)) products.push_back(std::move(made));
+    if (auto made = kernel(shape, result.algorithm)) kernels.push_back(std::move(made));
   }
-  return products;
+  return kernels;
 }
 
 }  // namespace onrush::cuda

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backend/cuda/cublaslt_api.h"
-#include "backend/cuda/stream.h"
+#include "backend/cuda/library_kernel.h"
 #include "codegen/cuda_source.h"
 
 namespace onrush::cuda {
@@ -30,37 +30,30 @@ struct ProductShape {
 
 class CublasLt;
 
-// A product by one algorithm, ready to launch. May be launched by several threads at once.
-class LibraryProduct {
+class LibraryProduct final : public LibraryKernel {
  public:
-  LibraryProduct(const LibraryProduct&) = delete;
-  LibraryProduct& operator=(const LibraryProduct&) = delete;
-  ~LibraryProduct();
-
-  const std::string& library() const;  // its version
-  const CublasLtAlgorithm& algorithm() const { return algorithm_; }
-  size_t workspace_bytes() const;
-  // One kernel. Throws Error{device} with the library's text.
-  void launch(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend, CUdeviceptr result,
-              CUdeviceptr workspace, const Stream& stream) const;
+  ~LibraryProduct() override;
+  const std::string& library() const override;
+  std::string algorithm() const override;
 
  private:
   friend class CublasLt;
   LibraryProduct(std::shared_ptr<const CublasLt> library, const ProductShape& shape);
+  size_t algorithm_bytes() const override { return algorithm_bytes_; }
+  void launch_aligned(CUdeviceptr lhs, CUdeviceptr rhs, CUdeviceptr addend, CUdeviceptr result,
+                      CUdeviceptr workspace, const Stream& stream) const override;
 
   std::shared_ptr<const CublasLt> library_;
   ProductShape shape_;
   CublasLtOperation operation_ = nullptr;
   CublasLtLayout a_ = nullptr, b_ = nullptr, c_ = nullptr, d_ = nullptr;
   CublasLtAlgorithm algorithm_ = {};
-  size_t algorithm_bytes_ = 0;  // of workspace
+  size_t algorithm_bytes_ = 0;
 };
 
 // Thread safe.
 class CublasLt : public std::enable_shared_from_this<CublasLt> {
  public:
-  static constexpr size_t kMostWorkspaceBytes = 33 << 20;  // of a product
-
   // Null where the library is not installed, lacks a function or does not start.
   static std::shared_ptr<const CublasLt> open(const ContextPtr& context);
   CublasLt(const CublasLt&) = delete;
@@ -71,13 +64,15 @@ class CublasLt : public std::enable_shared_from_this<CublasLt> {
 
   // At most `count` ways to compute it, those that the library finds best first; none where it
   // cannot.
-  std::vector<std::unique_ptr<LibraryProduct>> products(const ProductShape& shape, int count) const;
+  std::vector<std::unique_ptr<LibraryKernel>> kernels(const ProductShape& shape, int count) const;
   // By a certain algorithm; null where the library does not take it.
-  std::unique_ptr<LibraryProduct> product(const ProductShape& shape,
-                                          const CublasLtAlgorithm& algorithm) const;
+  std::unique_ptr<LibraryKernel> kernel(const ProductShape& shape,
+                                        const std::string& algorithm) const;
 
  private:
   friend class LibraryProduct;
+  std::unique_ptr<LibraryKernel> kernel(const ProductShape& shape,
+                                        const CublasLtAlgorithm& algorithm) const;
   CublasLt(ContextPtr context, const CublasLtApi& api, CublasLtHandle handle);
   void check(int status, const char* call) const;
 

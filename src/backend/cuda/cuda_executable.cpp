@@ -46,8 +46,43 @@ CudaShared::CudaShared(const CudaOptions& options)
       precision(options.precision) {}
 
 const CublasLt* CudaShared::cublaslt() const {
-  std::call_once(asked_, [&] { cublaslt_ = CublasLt::open(context); });
+  std::call_once(asked_for_cublaslt_, [&] { cublaslt_ = CublasLt::open(context); });
   return cublaslt_.get();
+}
+
+const Cudnn* CudaShared::cudnn() const {
+  std::call_once(asked_for_cudnn_, [&] { cudnn_ = Cudnn::open(context); });
+  return cudnn_.get();
+}
+
+std::string CudaShared::library_version(const LibraryForm& form) const {
+  return std::visit(
+      [&](const auto& each) {
+        const auto* library = library_of(each);
+        return library ? library->version() : std::string();
+      },
+      form);
+}
+
+std::vector<std::unique_ptr<LibraryKernel>> CudaShared::library_kernels(const LibraryShape& shape,
+                                                                        int count) const {
+  return std::visit(
+      [&](const auto& each) {
+        const auto* library = library_of(each);
+        return library ? library->kernels(each, count)
+                       : std::vector<std::unique_ptr<LibraryKernel>>();
+      },
+      shape);
+}
+
+std::unique_ptr<LibraryKernel> CudaShared::library_kernel(const LibraryShape& shape,
+                                                          const std::string& algorithm) const {
+  return std::visit(
+      [&](const auto& each) {
+        const auto* library = library_of(each);
+        return library ? library->kernel(each, algorithm) : nullptr;
+      },
+      shape);
 }
 
 Tensor device_tensor(const ContextPtr& context, DType dtype, Shape shape) {

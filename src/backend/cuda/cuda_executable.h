@@ -10,9 +10,9 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/compiler.h"
-#include "backend/cuda/cublaslt.h"
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/cuda_plan.h"
+#include "backend/cuda/library_shape.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/pinned_pool.h"
 #include "backend/cuda/plan_functions.h"
@@ -33,8 +33,14 @@ std::string tuned_device(const DeviceInfo& device);
 struct CudaShared {
   explicit CudaShared(const CudaOptions& options);
 
-  // Null where it is not installed. Opened when it is asked for first.
-  const CublasLt* cublaslt() const;
+  // The library that computes a form; empty where it is not installed. cuDNN takes a quarter of a
+  // second and 385 MB of the host's memory to open, so each is opened when it is asked for first.
+  std::string library_version(const LibraryForm& form) const;
+  // By that library: at most `count` ways, or by a certain algorithm; null where it has no such.
+  std::vector<std::unique_ptr<LibraryKernel>> library_kernels(const LibraryShape& shape,
+                                                              int count) const;
+  std::unique_ptr<LibraryKernel> library_kernel(const LibraryShape& shape,
+                                                const std::string& algorithm) const;
 
   std::shared_ptr<const MemoryPool> pool;  // of results
   ContextPtr context;
@@ -53,8 +59,16 @@ struct CudaShared {
   std::atomic<size_t> scratch{0}, graphs{0}, pinned{0};  // bytes, see MemoryUse
 
  private:
-  mutable std::once_flag asked_;
+  const CublasLt* library_of(const MatrixProduct&) const { return cublaslt(); }
+  const CublasLt* library_of(const ProductShape&) const { return cublaslt(); }
+  const Cudnn* library_of(const Convolution&) const { return cudnn(); }
+  const Cudnn* library_of(const ConvolutionShape&) const { return cudnn(); }
+  const CublasLt* cublaslt() const;
+  const Cudnn* cudnn() const;
+
+  mutable std::once_flag asked_for_cublaslt_, asked_for_cudnn_;
   mutable std::shared_ptr<const CublasLt> cublaslt_;
+  mutable std::shared_ptr<const Cudnn> cudnn_;
 };
 
 // A tensor in new device memory.

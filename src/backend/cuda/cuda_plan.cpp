@@ -272,16 +272,29 @@ bool CudaPlan::is_argument(NodeId node) const {
                      [&](const GraphOutput& output) { return output.node == node; });
 }
 
-std::optional<MatrixProduct> CudaPlan::library_product(const StepKernel& kernel) const {
+LibraryOperands operands_of(const LibraryForm& form) {
+  const auto node_of = [](const auto& operand) {
+    return operand ? std::optional(operand->node) : std::nullopt;
+  };
+  if (const auto* p = std::get_if<MatrixProduct>(&form))
+    return {p->lhs.node, p->rhs.node, p->result.node, node_of(p->addend), node_of(p->bias)};
+  const auto& c = std::get<Convolution>(form);
+  return {c.image.node, c.filter.node, c.result.node, node_of(c.addend), node_of(c.bias)};
+}
+
+std::optional<LibraryForm> CudaPlan::library_form(const StepKernel& kernel,
+                                                  const SizeTable& sizes) const {
   const auto* contraction = std::get_if<CudaContraction>(&kernel.form);
   if (!contraction) return std::nullopt;
-  std::optional<MatrixProduct> product = as_matrix_product(*contraction);
-  if (!product) return std::nullopt;
-  for (const auto* matrix : {&product->lhs, &product->rhs, &product->result,
-                             product->addend ? &*product->addend : nullptr})
-    if (matrix && matrix->node.valid() && is_argument(matrix->node)) return std::nullopt;
-  if (product->bias && !is_weight(product->bias->node)) return std::nullopt;
-  return product;
+  std::optional<LibraryForm> form = as_matrix_product(*contraction);
+  if (!form) form = as_convolution(*contraction, sizes);
+  if (!form) return std::nullopt;
+  const LibraryOperands operands = operands_of(*form);
+  for (const NodeId node :
+       {operands.lhs, operands.rhs, operands.result, operands.addend.value_or(NodeId{})})
+    if (node.valid() && is_argument(node)) return std::nullopt;
+  if (operands.bias && !is_weight(*operands.bias)) return std::nullopt;
+  return form;
 }
 
 const KernelVariant& CudaPlan::variant(const StepKernel& kernel, const SizeTable& sizes) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/cuda/tuning.h"
+#include "codegen/convolution.h"
 #include "codegen/cuda_source.h"
 #include "codegen/matrix_product.h"
 #include "ir/time.h"
@@ -46,6 +47,14 @@ struct StepKernel {
     return at < 0 ? NodeId{} : operands[static_cast<size_t>(at)];
   }
 };
+
+// A contraction as what libraries compute.
+using LibraryForm = std::variant<MatrixProduct, Convolution>;
+struct LibraryOperands {
+  NodeId lhs, rhs, result;  // rhs: not valid(): the packed copy
+  std::optional<NodeId> addend, bias;
+};
+LibraryOperands operands_of(const LibraryForm& form);
 
 class CudaPlan;
 
@@ -87,9 +96,9 @@ class CudaPlan {
   std::optional<TuningKey> tuning_key(const StepKernel& kernel, const SizeTable& sizes) const;
   // What is known of it by measurement.
   std::optional<TunedContraction> tuned(const StepKernel& kernel, const SizeTable& sizes) const;
-  // What a library may compute in its place: a product whose operands are at the same addresses in
-  // every run, since graphs cannot be told others for a library's kernels.
-  std::optional<MatrixProduct> library_product(const StepKernel& kernel) const;
+  // What a library may compute in its place: a product, or else a convolution, whose operands are
+  // at the same addresses in every run, since graphs cannot be told others for a library's kernels.
+  std::optional<LibraryForm> library_form(const StepKernel& kernel, const SizeTable& sizes) const;
   std::string text(size_t index) const;
   size_t copy_text() const;  // of the kernel that copies bytes
   // Of all kernels for the sizes that the schedule was made with, those that pack weights

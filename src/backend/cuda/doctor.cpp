@@ -33,6 +33,9 @@ std::vector<Part> look_up_all() {
       {report(cublaslt_library()),
        "none for correctness; tuning has only Onrush's own kernels to choose from",
        pip_install(cuda12 ? "nvidia-cublas-cu12" : "nvidia-cublas") + " (optional)"},
+      {report(cudnn_library()),
+       "none for correctness; tuning has only Onrush's own kernels to choose from for convolutions",
+       pip_install(cuda12 ? "nvidia-cudnn-cu12" : "nvidia-cudnn-cu13") + " (optional)"},
       {cupti_report(),
        "profiles time kernels by events, which keep them from overlapping; no comparison with "
        "onnxruntime's kernels",

@@ -10,7 +10,7 @@ constexpr uint32_t kMostBlocks = 16;  // each may read all of an input
 
 // Others copy asynchronously, by tensor maps, or change memory atomically.
 bool loads_and_stores(const BoundKernel& kernel) {
-  if (kernel.product) return false;
+  if (kernel.library) return false;
   const CudaSchedule schedule = kernel.at->variant->kernel.schedule;
   return schedule == CudaSchedule::pointwise || schedule == CudaSchedule::row;
 }

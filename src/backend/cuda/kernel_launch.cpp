@@ -65,9 +65,9 @@ KernelArguments::KernelArguments(const KernelLaunch& launch, CUdeviceptr words)
 
 void put_on_stream(const KernelLaunch& launch, bool programmatic, CUdeviceptr words,
                    const Stream& stream) {
-  if (launch.product) {
+  if (launch.library) {
     const std::vector<CUdeviceptr>& p = launch.pointers;
-    return launch.product->launch(p[0], p[1], p[2], p[3], p[4], stream);
+    return launch.library->launch(p[0], p[1], p[2], p[3], p[4], stream);
   }
   LaunchShape shape = launch.shape;
   shape.programmatic = programmatic;

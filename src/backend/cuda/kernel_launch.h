@@ -1,4 +1,4 @@
-// What is launched: a compiled kernel, or a library's product, with all that the driver wants.
+// What is launched: a compiled kernel, or a library's, with all that the driver wants.
 #pragma once
 
 #include <array>
@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "backend/cuda/cublaslt.h"
+#include "backend/cuda/library_kernel.h"
 #include "backend/cuda/module.h"
 #include "codegen/cuda_source.h"
 
@@ -40,8 +40,8 @@ struct KernelLaunch {
   std::vector<CUdeviceptr> pointers;
   std::span<const int64_t> sizes;
   std::span<const BoundMap> maps = {};
-  const LibraryProduct* product = nullptr;  // instead of the function; the last pointer is to its
-                                            // workspace
+  const LibraryKernel* library = nullptr;  // instead of the function; the last pointer is to its
+                                           // workspace
 };
 
 // A kernel's arguments as the driver wants them: addresses of values that it copies.

@@ -11,6 +11,8 @@ constexpr int kCudaVersions[] = {13, 12};
 constexpr LibraryName kDriver = {"CUDA driver", "libcuda.so", kDriverVersions, "ONRUSH_LIBCUDA"};
 constexpr LibraryName kNvrtc = {"NVRTC", "libnvrtc.so", kCudaVersions, "ONRUSH_NVRTC"};
 constexpr LibraryName kCublasLt = {"cuBLASLt", "libcublasLt.so", kCudaVersions, "ONRUSH_CUBLASLT"};
+constexpr int kCudnnVersions[] = {9};
+constexpr LibraryName kCudnn = {"cuDNN", "libcudnn.so", kCudnnVersions, "ONRUSH_CUDNN"};
 
 template <class Api>
 std::string reject_incomplete(Api& api, const SharedLibrary& library) {
@@ -87,9 +89,24 @@ CublasLtLibrary open_cublaslt(const Environment& environment) {
   return cublaslt;
 }
 
+CudnnLibrary open_cudnn(const Environment& environment) {
+  constexpr size_t kOldest = 90000;
+  CudnnLibrary cudnn;
+  cudnn.search = search(kCudnn, environment, [&](const SharedLibrary& library) -> std::string {
+    if (std::string why = reject_incomplete(cudnn.api, library); !why.empty()) return why;
+    if (cudnn.api.cudnnGetVersion() >= kOldest) return {};
+    return fmt::format("too old: it is {}, and 9.0 the oldest that will do",
+                       cudnn_version(cudnn.api));
+  });
+  if (!cudnn.search.library) cudnn.api = {};
+  return cudnn;
+}
+
 std::string cublaslt_version(const CublasLtApi& api) {
   return version_text(api.cublasLtGetVersion());
 }
+
+std::string cudnn_version(const CudnnApi& api) { return version_text(api.cudnnGetVersion()); }
 
 std::string nvrtc_requirement(Version driver) {
   if (driver == Version()) return "nvidia-cuda-nvrtc";
@@ -111,6 +128,11 @@ const NvrtcLibrary& nvrtc_library() {
 
 const CublasLtLibrary& cublaslt_library() {
   static const auto* const library = new CublasLtLibrary(open_cublaslt(process_environment));
+  return *library;
+}
+
+const CudnnLibrary& cudnn_library() {
+  static const auto* const library = new CudnnLibrary(open_cudnn(process_environment));
   return *library;
 }
 
@@ -147,6 +169,11 @@ LibraryReport report(const NvrtcLibrary& library) {
 LibraryReport report(const CublasLtLibrary& library) {
   const bool found = library.search.library.has_value();
   return report_of(kCublasLt, library.search, found ? cublaslt_version(library.api) : "");
+}
+
+LibraryReport report(const CudnnLibrary& library) {
+  const bool found = library.search.library.has_value();
+  return report_of(kCudnn, library.search, found ? cudnn_version(library.api) : "");
 }
 
 }  // namespace onrush::cuda

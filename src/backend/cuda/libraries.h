@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cuda/cublaslt_api.h"
+#include "backend/cuda/cudnn_api.h"
 #include "backend/cuda/driver_api.h"
 #include "backend/cuda/shared_library.h"
 
@@ -46,6 +47,10 @@ struct CublasLtLibrary {
   Search search;
   CublasLtApi api = {};
 };
+struct CudnnLibrary {
+  Search search;
+  CudnnApi api = {};
+};
 
 // Looked for anew at each call; for the process's own, see below.
 DriverLibrary open_driver(const Environment& environment);
@@ -53,7 +58,9 @@ DriverLibrary open_driver(const Environment& environment);
 // cubins (not its PTX) run on the older driver. {0, 0} stands for no driver: any will do.
 NvrtcLibrary open_nvrtc(const Environment& environment, Version driver);
 CublasLtLibrary open_cublaslt(const Environment& environment);
+CudnnLibrary open_cudnn(const Environment& environment);
 std::string cublaslt_version(const CublasLtApi& api);  // "13.1.0"
+std::string cudnn_version(const CudnnApi& api);        // "9.19.0"
 
 // What pip installs for a driver: "nvidia-cuda-nvrtc==13.0.*".
 std::string nvrtc_requirement(Version driver);
@@ -62,6 +69,7 @@ std::string nvrtc_requirement(Version driver);
 const DriverLibrary& driver_library();
 const NvrtcLibrary& nvrtc_library();
 const CublasLtLibrary& cublaslt_library();
+const CudnnLibrary& cudnn_library();
 
 // The tables of functions. Throw Error{not_found}, which says where the library was looked for and
 // how to install it.
@@ -71,5 +79,6 @@ const NvrtcApi& nvrtc_api();
 LibraryReport report(const DriverLibrary& library);
 LibraryReport report(const NvrtcLibrary& library);
 LibraryReport report(const CublasLtLibrary& library);
+LibraryReport report(const CudnnLibrary& library);
 
 }  // namespace onrush::cuda

@@ -83,7 +83,7 @@ class PlanPrinter {
     text_ +=
         fmt::format("{}kernel {}: {}", purpose, variant.text, launch_text(variant.kernel, launch));
     if (const auto tuned = plan_.tuned(kernel, sizes_))
-      text_ += tuned_text(*tuned, plan_.library_product(kernel).has_value());
+      text_ += tuned_text(*tuned, plan_.library_form(kernel, sizes_).has_value());
     text_ += "\n";
     if (shown_.insert(variant.text).second) text_ += plan_.text(variant.text);
   }

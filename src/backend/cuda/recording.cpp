@@ -3,7 +3,7 @@
 namespace onrush::cuda {
 
 Recording::Node Recording::node_of(CUgraphNode handle, const KernelLaunch& launch) {
-  Node node{handle, launch.function, launch.shape, launch.product, {}};
+  Node node{handle, launch.function, launch.shape, launch.library, {}};
   std::vector<uint64_t>& all = node.arguments;
   all.reserve(launch.pointers.size() + launch.sizes.size() + 6 * launch.maps.size());
   all.insert(all.end(), launch.pointers.begin(), launch.pointers.end());
@@ -44,8 +44,8 @@ bool Recording::has_form_of(const BoundPlan& plan, const RunMemory& memory) cons
       same = same && at < nodes_.size();
       if (!same) return;
       const Node& node = nodes_[at++];
-      same = node.shape.cluster == launch.shape.cluster && node.product == launch.product &&
-             (!node.product || node.arguments == node_of({}, launch).arguments);
+      same = node.shape.cluster == launch.shape.cluster && node.library == launch.library &&
+             (!node.library || node.arguments == node_of({}, launch).arguments);
     });
     same = same && first_node_[i + 1] == at;
   }
@@ -54,7 +54,7 @@ bool Recording::has_form_of(const BoundPlan& plan, const RunMemory& memory) cons
 
 void Recording::set(Node& node, const KernelLaunch& launch, CUdeviceptr words) {
   Node next = node_of(node.handle, launch);
-  if (node.product ||  // which has not changed
+  if (node.library ||  // which has not changed
       (next.function.handle() == node.function.handle() && next.shape == node.shape &&
        next.arguments == node.arguments))
     return;

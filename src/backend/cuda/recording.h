@@ -34,7 +34,7 @@ class Recording {
     CUgraphNode handle;
     Function function;
     LaunchShape shape;
-    const LibraryProduct* product;
+    const LibraryKernel* library;
     std::vector<uint64_t> arguments;  // pointers, sizes, maps
   };
   static Node node_of(CUgraphNode handle, const KernelLaunch& launch);

@@ -12,16 +12,23 @@
 namespace onrush::cuda {
 namespace {
 
+// The library that may compute a contraction, where it is installed; empty otherwise.
+std::string library_for(const BoundPlan& plan, const StepKernel& kernel) {
+  const auto form = plan.executable().plan().library_form(kernel, plan.sizes());
+  return form ? plan.executable().shared().library_version(*form) : "";
+}
+
 // Steps by what the tuning knows them as, those that it does not know.
 std::map<TuningKey, std::vector<const BoundStep*>> untuned_steps(const BoundPlan& plan) {
-  const CublasLt* library = plan.executable().shared().cublaslt();
   std::map<TuningKey, std::vector<const BoundStep*>> steps;
   for (const BoundStep& step : plan.steps()) {
     if (step.kernels.size() != 1 || step.kernels[0].pass->shape.grid.x == 0) continue;
-    const auto key = plan.executable().plan().tuning_key(*step.kernels[0].source, plan.sizes());
+    const StepKernel& kernel = *step.kernels[0].source;
+    const auto key = plan.executable().plan().tuning_key(kernel, plan.sizes());
     if (!key) continue;
     const auto known = plan.executable().shared().tuning.find(*key);
-    if (!known || (library && known->library != library->version())) steps[*key].push_back(&step);
+    const std::string library = library_for(plan, kernel);
+    if (!known || (!library.empty() && known->library != library)) steps[*key].push_back(&step);
   }
   return steps;
 }
@@ -37,16 +44,40 @@ std::vector<TileChoice> choices_of(const BoundPlan& plan, const StepKernel& kern
   return choices;
 }
 
-std::vector<CublasLtAlgorithm> library_algorithms(const BoundPlan& plan, const StepKernel& kernel) {
+// What a library may compute in a kernel's place, at the sizes of the plan.
+struct LibraryCall {
+  LibraryForm form;
+  LibraryShape shape;
+};
+std::optional<LibraryCall> library_call(const BoundPlan& plan, const StepKernel& kernel) {
+  const auto form = plan.executable().plan().library_form(kernel, plan.sizes());
+  const auto shape = form ? plan.library_shape(*form) : std::nullopt;
+  return shape ? std::optional(LibraryCall{*form, *shape}) : std::nullopt;
+}
+
+// The ways that a library has.
+std::vector<std::unique_ptr<LibraryKernel>> library_kernels(const BoundPlan& plan,
+                                                            const StepKernel& kernel) {
   constexpr int kMost = 6;
-  const CublasLt* library = plan.executable().shared().cublaslt();
-  const auto form = plan.executable().plan().library_product(kernel);
-  const auto shape = library && form ? plan.product_shape(*form) : std::nullopt;
-  std::vector<CublasLtAlgorithm> algorithms;
-  if (shape)
-    for (const auto& product : library->products(*shape, kMost))
-      algorithms.push_back(product->algorithm());
-  return algorithms;
+  const auto call = library_call(plan, kernel);
+  if (!call) return {};
+  return plan.executable().shared().library_kernels(call->shape, kMost);
+}
+
+// The steps by one of a library's algorithms; fewer where it does not take them all.
+std::vector<BoundStep> bind_library(const BoundPlan& plan,
+                                    const std::vector<const BoundStep*>& steps,
+                                    const std::string& algorithm) {
+  std::vector<BoundStep> bound;
+  for (const BoundStep* step : steps) {
+    const StepKernel& kernel = *step->kernels[0].source;
+    const auto call = library_call(plan, kernel);
+    std::shared_ptr<const LibraryKernel> library =
+        call ? plan.executable().shared().library_kernel(call->shape, algorithm) : nullptr;
+    if (!library) continue;
+    bound.push_back({step->step, {plan.bind_library(kernel, call->form, std::move(library))}, {}});
+  }
+  return bound;
 }
 
 // "dot+add f16, 1 x 197 x 768 x 3072": what it computes, and the extents of batch, m, n and k.
@@ -70,7 +101,7 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
     return [&, bound = std::move(bound)](const Stream& stream, bool after_kernel) {
       for (const BoundStep& step : bound)
         plan.each_launch(step, memory, [&](KernelLaunch launch) {
-          if (launch.product) launch.pointers.back() = workspace.pointer();
+          if (launch.library) launch.pointers.back() = workspace.pointer();
           put_on_stream(launch, after_kernel && overlaps, memory.words, stream);
           after_kernel = true;
         });
@@ -90,21 +121,13 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
     }
     candidates.push_back(candidate(std::move(bound)));
   }
-  std::vector<CublasLtAlgorithm> algorithms;
-  const CublasLt* library = plan.executable().shared().cublaslt();
-  for (const CublasLtAlgorithm& algorithm : library_algorithms(plan, first)) {
-    std::vector<BoundStep> bound;
-    for (const BoundStep* step : steps) {
-      const StepKernel& kernel = *step->kernels[0].source;
-      const auto form = kernels.library_product(kernel);
-      const auto shape = form ? plan.product_shape(*form) : std::nullopt;
-      std::shared_ptr<const LibraryProduct> product =
-          shape ? library->product(*shape, algorithm) : nullptr;
-      if (product)
-        bound.push_back({step->step, {plan.bind_product(kernel, std::move(product))}, {}});
-    }
+  std::vector<std::string> algorithms;
+  // They stay while they are bound: some take long to make, and what is there is not made again.
+  const auto ways = library_kernels(plan, first);
+  for (const auto& kernel : ways) {
+    std::vector<BoundStep> bound = bind_library(plan, steps, kernel->algorithm());
     if (bound.size() != steps.size()) continue;
-    algorithms.push_back(algorithm);
+    algorithms.push_back(kernel->algorithm());
     candidates.push_back(candidate(std::move(bound)));
   }
   const std::vector<double> us = time_in_turns(plan.context(), candidates, steps.size());
@@ -115,7 +138,7 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
     if (std::isfinite(us[choices.size() + i]))
       by_library.push_back({algorithms[i], us[choices.size() + i]});
   TunedContraction tuned =
-      best_of(title_of(plan, *steps[0]), own, library ? library->version() : "", by_library);
+      best_of(title_of(plan, *steps[0]), own, library_for(plan, first), by_library);
   if (!std::isfinite(tuned.own_us)) return std::nullopt;
   return tuned;
 }
@@ -166,7 +189,7 @@ bool tune(const BoundPlan& plan) {
   frame.reserve(plan.layout());
   const RunMemory memory = memory_of_run(plan, frame);
   fill_for_tuning(plan, frame, memory);
-  const DeviceBuffer workspace(plan.context(), CublasLt::kMostWorkspaceBytes);
+  const DeviceBuffer workspace(plan.context(), kMostWorkspaceBytes);
   size_t done = 0;
   for (const auto& [key, steps] : unknown) {
     tell(fmt::format("tuning {} of {}: {}", ++done, unknown.size(), title_of(plan, *steps[0])));

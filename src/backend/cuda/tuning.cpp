@@ -12,8 +12,11 @@ namespace onrush::cuda {
 namespace {
 
 constexpr std::string_view kKind = "tuning";
-constexpr std::string_view kHeader = "onrush tuning 1";
+constexpr std::string_view kHeader = "onrush tuning 2";
 constexpr double kCertain = 0.98;  // of the other's time: less is no accident
+// The same where the library is cuDNN, which takes every later process a quarter of a second and
+// hundreds of megabytes to open.
+constexpr double kWorthCudnn = 0.9;
 
 template <class Timed>
 const Timed& fastest(std::span<const Timed> all) {
@@ -52,7 +55,8 @@ TunedContraction best_of(std::string title, std::span<const TimedChoice> own, st
 }
 
 bool prefers_library(const TunedContraction& tuned) {
-  return tuned.by_library && tuned.by_library->us < kCertain * tuned.own_us;
+  const double most = tuned.library.starts_with("cuDNN ") ? kWorthCudnn : kCertain;
+  return tuned.by_library && tuned.by_library->us < most * tuned.own_us;
 }
 
 std::string to_text(const TunedContraction& tuned) {
@@ -62,8 +66,7 @@ std::string to_text(const TunedContraction& tuned) {
       tile.warps_m, tile.warps_n, tile.warps_k, tile.chunks, tile.stages, int{tile.group},
       int{tile.persistent}, tuned.own.cluster, tuned.own_us, tuned.library);
   if (tuned.by_library)
-    text += fmt::format("{:016x} {:.4f}\n", fmt::join(tuned.by_library->algorithm, " "),
-                        tuned.by_library->us);
+    text += fmt::format("{:.4f} {}\n", tuned.by_library->us, tuned.by_library->algorithm);
   return text;
 }
 
@@ -84,11 +87,11 @@ std::optional<TunedContraction> tuned_from_text(std::string_view text) {
   if (!is_tile(tile) || (cluster != 1 && cluster != 2 && cluster != 4 && cluster != 8))
     return std::nullopt;
   if (!std::getline(lines, way)) return tuned;
-  std::istringstream algorithm(way);
+  std::istringstream words(way);
   TunedContraction::LibraryWay library{};
-  for (uint64_t& word : library.algorithm)
-    if (!(algorithm >> std::hex >> word)) return std::nullopt;
-  if (!(algorithm >> std::dec >> library.us) || tuned.library.empty()) return std::nullopt;
+  if (tuned.library.empty() || !(words >> library.us >> std::ws) ||
+      !std::getline(words, library.algorithm))
+    return std::nullopt;
   tuned.by_library = library;
   return tuned;
 }

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "backend/cuda/cublaslt_api.h"
 #include "base/disk_cache.h"
 #include "codegen/cuda_source.h"
 
@@ -22,11 +21,11 @@ struct TunedContraction {
   std::string title;  // for people
   TileChoice own;     // the fastest of our kernel's
   double own_us;
-  // The library that was there to be tried, "cuBLASLt 13.1.0"; empty: none was. It may have had no
-  // way to compute this.
+  // The library for it that was there to be tried, "cuBLASLt 13.1.0"; empty: none was. It may have
+  // had no way to compute this.
   std::string library;
   struct LibraryWay {
-    CublasLtAlgorithm algorithm;
+    std::string algorithm;  // LibraryKernel's
     double us;
   };
   std::optional<LibraryWay> by_library;
@@ -37,14 +36,15 @@ struct TimedChoice {
   double us;
 };
 struct TimedAlgorithm {
-  CublasLtAlgorithm algorithm;
+  std::string algorithm;
   double us;
 };
 // The fastest of each. own[0] is what the model of the device would have: others have to be faster
 // by more than measurements differ. REQUIRES that there is one.
 TunedContraction best_of(std::string title, std::span<const TimedChoice> own, std::string library,
                          std::span<const TimedAlgorithm> by_library);
-// Whether the library's way is faster by more than measurements differ.
+// Whether the library's way is faster by more than measurements differ, and by enough to be worth
+// opening the library for.
 bool prefers_library(const TunedContraction& tuned);
 
 std::string to_text(const TunedContraction& tuned);
