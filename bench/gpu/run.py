@@ -96,7 +96,7 @@ def compare(name, configuration, options):
     for row in rows.values():
         if row.get("failure"):
             row["error"] = row["failure"]
-    return {**rows, "remarks": found["remarks"], "machine": found["device"]}
+    return {**rows, "remarks": found["remarks"]}
 
 
 def engine_rows(results):
@@ -138,7 +138,8 @@ def plain_table(title, engines, models, key, scale=1):
 
 
 def section(configuration, models, options):
-    engines = ["onrush", *options.engines]
+    measured = set().union(*models.values())
+    engines = ["onrush", *(engine for engine in options.engines if engine in measured)]
     precision, batch, *where = configuration.split("-")
     title = f"#### {precision}, batch {batch}, {'NumPy in and out' if where else 'on the GPU'}"
     texts = [title, latency_table(engines, models)]
@@ -154,12 +155,13 @@ def section(configuration, models, options):
 
 def all_sections(found, options):
     texts = [section(each, models, options) for each, models in found.items() if models]
-    first = next((r for models in found.values() for r in models.values() if "machine" in r), {})
+    first = next((r for models in found.values() for r in models.values() if "remarks" in r), {})
     versions = {e: row.get("version") for e, row in engine_rows(first).items()}
     listed = ", ".join(f"{engine} {version}" for engine, version in versions.items() if version)
     texts.append(
-        f"{first.get('machine', 'no GPU')}; {datetime.date.today()}; {listed}. Medians of "
-        f"{options.rounds} rounds in which the engines took turns."
+        f"{report.gpu_name()}; {datetime.date.today()}; {listed}. Medians of "
+        f"{options.rounds} rounds in which the engines took turns, each load and first run with empty "
+        "caches."
     )
     return "\n\n".join(texts)
 
