@@ -538,6 +538,8 @@ CudaContraction make_cuda_contraction(const Contraction& original, bool weights,
   return c;
 }
 
+bool has_tiles(const CudaContraction& c) { return !c.direct && !find_window(c); }
+
 CudaKernel print_cuda(const CudaContraction& c, const PrintSizes& sizes, const CudaTarget& target,
                       const TileChoice* choice) {
   if (!c.direct) {

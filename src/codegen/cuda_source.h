@@ -227,7 +227,9 @@ struct CudaContraction {
 // multiplied. `sizes` decide whether it is direct. May make new Dims.
 CudaContraction make_cuda_contraction(const Contraction& contraction, bool weights,
                                       ContractionMath f32_math, const SizeTable& sizes);
-// `choice`: how it is cut; null: the best by a model of the device.
+// Whether it is cut into tiles, of which there is a choice.
+bool has_tiles(const CudaContraction& contraction);
+// `choice`: how it is cut, if it has tiles; null: the best by a model of the device.
 CudaKernel print_cuda(const CudaContraction& contraction, const PrintSizes& sizes,
                       const CudaTarget& target, const TileChoice* choice = nullptr);
 

@@ -120,14 +120,6 @@ FAKE(cuPointerGetAttribute, void* value, int attribute, Address address)
   const int found = attribute == 2 ? 2 : 0;  // CU_POINTER_ATTRIBUTE_MEMORY_TYPE: the device's
   std::memcpy(value, &found, sizeof found);
 END
-NOTHING(cuMemAddressReserve)
-NOTHING(cuMemAddressFree)
-NOTHING(cuMemGetAllocationGranularity)
-NOTHING(cuMemCreate)
-NOTHING(cuMemRelease)
-NOTHING(cuMemMap)
-NOTHING(cuMemUnmap)
-NOTHING(cuMemSetAccess)
 
 FAKE(cuStreamCreate, void** stream, unsigned) *stream = new_handle(); END
 NOTHING(cuStreamDestroy_v2)

@@ -207,17 +207,20 @@ TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
 class Calling : public NewSizes {
  protected:
   // Nodes over x and y, of sizes [n, 8] both, that give z.
-  Session two_inputs(std::vector<onnx::Node> nodes) const {
+  Session two_inputs(std::vector<onnx::Node> nodes, size_t memory_limit = 0) const {
     onnx::Graph graph = onnx::graph({}, std::move(nodes), {"z"});
     graph.inputs = {input("x", {{std::nullopt, "n"}, {8, ""}}),
                     input("y", {{std::nullopt, "n"}, {8, ""}})};
     const std::string bytes = onnx::encode(onnx::model(graph));
     SessionOptions options;
     options.device = "cuda";
+    options.memory_limit = memory_limit;
     options.cache_folder = folder_.path();
     return Session::load(onnx::bytes_of(bytes), options);
   }
-  Session adds() const { return two_inputs({named("add", node("Add", {"x", "y"}, {"z"}))}); }
+  Session adds(size_t memory_limit = 0) const {
+    return two_inputs({named("add", node("Add", {"x", "y"}, {"z"}))}, memory_limit);
+  }
   static NamedValues inputs(const Tensor& value) { return {{"x", value}, {"y", value}}; }
 };
 
@@ -239,6 +242,37 @@ TEST_F(Calling, LargeValuesAreCopied) {
   session.run(inputs(large));
   EXPECT_EQ(sent(), 2);
   EXPECT_EQ(fetched(), 1);
+}
+
+TEST_F(Calling, ValuesOnTheDeviceTakeNoRoomInFrames) {
+  const Tensor large = on_gpu({4000, 8});
+  RunOptions on_the_device;
+  on_the_device.results_on = kGpu;
+  const Session session = adds();
+  session.run(inputs(large), {}, on_the_device);
+  EXPECT_EQ(session.memory_use().scratch, 0u);
+  session.run(inputs(large));
+  EXPECT_EQ(session.memory_use().scratch, large.bytes());
+  session.run(inputs(moved_to({}, large)));
+  EXPECT_EQ(session.memory_use().scratch, 3 * large.bytes());
+  session.run(inputs(large), {}, on_the_device);
+  EXPECT_EQ(session.memory_use().scratch, 3 * large.bytes());  // it may have been the only one
+  session.run(inputs(large), {}, on_the_device);
+  EXPECT_EQ(session.memory_use().scratch, 0u);
+}
+
+TEST_F(Calling, FramesKeepTheMemoryLimit) {
+  const Tensor large = on_gpu({4000, 8});
+  const Session session = adds(large.bytes());
+  EXPECT_EQ(session.run(inputs(large))[0].tensor().shape(), large.shape());
+  try {
+    session.run(inputs(moved_to({}, large)));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
+    EXPECT_NE(std::string(error.what()).find("limit"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(session.run(inputs(large))[0].tensor().shape(), large.shape());
 }
 
 TEST_F(Calling, SmallInputsOfMoreThanOneKernelAreCopiedTogether) {

@@ -231,6 +231,21 @@ TEST_F(TuningTableTest, PlansTakeTheTilesThatWereMeasured) {
   EXPECT_NE(to_string(again).find("tuned: 12.50 us"), std::string::npos);
 }
 
+// Of an image of three channels: it has a kernel that is not cut into tiles.
+TEST_F(TuningTableTest, KernelsWithoutTilesAreNotMeasured) {
+  Builder b;
+  const NodeId x = b.input("x", {DType::f32, {1, 3, 21, 23}}),
+               w = b.constant(numbers({16, 7, 7, 3}, 1));
+  b.output("y", b.conv(b.transpose(x, {0, 2, 3, 1}), w,
+                       {{2, 2}, {1, 1}, {1, 1}, {3, 3}, {3, 3}, 1, DType::f32}));
+  const TuningTable known = table("H200", true);
+  const CudaPlan plan(fuse(optimize(b.finish())), Precision::fp16, kHopper, &known);
+  const SizeTable sizes = sizes_at_hand(*plan.graph().shapes);
+  const StepKernel& kernel = contraction_of(plan);
+  EXPECT_EQ(plan.variant(kernel, sizes).kernel.schedule, CudaSchedule::window);
+  EXPECT_FALSE(plan.tuning_key(kernel, sizes));
+}
+
 TEST_F(TuningTableTest, EveryTileComputesTheSame) {
   if (!Emulator::available()) GTEST_SKIP() << "skipped: no C++ compiler, or a sanitizer";
   const Graph graph = linear();

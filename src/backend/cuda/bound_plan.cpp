@@ -133,12 +133,12 @@ void BoundPlan::lay_out_memory() {
     return offset;
   };
   for (size_t i = 0; i < graph().inputs.size(); ++i) {
-    layout_.inputs.push_back(take(layout_.bytes, input_bytes(i)));
+    layout_.inputs.push_back(input_bytes(i));
     layout_.host_inputs.push_back(take(layout_.host_bytes, input_bytes(i)));
   }
   for (const GraphOutput& output : graph().outputs) {
     const bool written = place_of(output.node).kind == Place::Kind::output;
-    layout_.outputs.push_back(take(layout_.bytes, written ? bytes(output.node) : 0));
+    layout_.outputs.push_back(written ? bytes(output.node) : 0);
     const bool small = bytes(output.node) <= kSmallOutput;
     layout_.host_outputs.push_back(take(layout_.host_bytes, small ? bytes(output.node) : 0));
   }

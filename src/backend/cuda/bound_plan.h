@@ -68,11 +68,12 @@ struct RunMemory {
   CUdeviceptr arena, words;  // of what FrameLayout lays out, of RunWords
 };
 
-// The memory of a run, which its inputs and outputs use where they are not on the device already.
-// Offsets in device memory, where the arena comes first, and in host memory.
+// The memory of a run.
 struct FrameLayout {
-  std::vector<size_t> inputs, outputs, results;  // results: of host steps
-  std::vector<size_t> host_inputs, host_outputs;
+  std::vector<size_t> inputs, outputs;  // bytes of those that kernels read and write
+  // Offsets in device memory, where the arena comes first, of what host steps make.
+  std::vector<size_t> results;
+  std::vector<size_t> host_inputs, host_outputs;  // offsets in host memory
   size_t bytes = 0, host_bytes = 0;
 };
 

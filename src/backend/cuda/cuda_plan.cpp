@@ -205,7 +205,7 @@ CudaStep CudaPlan::make_cuda_step(Step step, const SizeTable& sizes) {
     if (form.packed)
       packing = std::make_unique<StepKernel>(make_kernel(std::vector{merged(form.packing)}));
     std::optional<CacheKey> signature;
-    if (tuning_ && tuning_->is_used() && !form.direct) signature = signature_of(form);
+    if (tuning_ && tuning_->is_used() && has_tiles(form)) signature = signature_of(form);
     StepKernel& kernel = result.kernels.emplace_back(make_kernel(std::move(form)));
     kernel.packing = std::move(packing);
     kernel.signature = signature;

@@ -33,7 +33,6 @@ struct DeviceInfo {
   int threads_per_multiprocessor = 0;
   size_t shared_bytes_per_block = 0;  // at most, where a function asks for it
   size_t shared_bytes_per_multiprocessor = 0;
-  bool virtual_memory = false;  // VirtualArena works
 };
 // Throws Error{not_found} for an ordinal that is not there.
 DeviceInfo device_info(int ordinal);

@@ -37,14 +37,6 @@ const char* fill(DriverApi& api, const SharedLibrary& library) {
   bind(api.cuMemAllocFromPoolAsync, "cuMemAllocFromPoolAsync");
   bind(api.cuMemFreeAsync, "cuMemFreeAsync");
   bind(api.cuPointerGetAttribute, "cuPointerGetAttribute");
-  bind(api.cuMemAddressReserve, "cuMemAddressReserve");
-  bind(api.cuMemAddressFree, "cuMemAddressFree");
-  bind(api.cuMemGetAllocationGranularity, "cuMemGetAllocationGranularity");
-  bind(api.cuMemCreate, "cuMemCreate");
-  bind(api.cuMemRelease, "cuMemRelease");
-  bind(api.cuMemMap, "cuMemMap");
-  bind(api.cuMemUnmap, "cuMemUnmap");
-  bind(api.cuMemSetAccess, "cuMemSetAccess");
 
   bind(api.cuStreamCreate, "cuStreamCreate");
   bind(api.cuStreamDestroy, "cuStreamDestroy_v2");

@@ -42,14 +42,6 @@ struct DriverApi {
   decltype(&::cuMemAllocFromPoolAsync) cuMemAllocFromPoolAsync;
   decltype(&::cuMemFreeAsync) cuMemFreeAsync;
   decltype(&::cuPointerGetAttribute) cuPointerGetAttribute;
-  decltype(&::cuMemAddressReserve) cuMemAddressReserve;
-  decltype(&::cuMemAddressFree) cuMemAddressFree;
-  decltype(&::cuMemGetAllocationGranularity) cuMemGetAllocationGranularity;
-  decltype(&::cuMemCreate) cuMemCreate;
-  decltype(&::cuMemRelease) cuMemRelease;
-  decltype(&::cuMemMap) cuMemMap;
-  decltype(&::cuMemUnmap) cuMemUnmap;
-  decltype(&::cuMemSetAccess) cuMemSetAccess;
 
   decltype(&::cuStreamCreate) cuStreamCreate;
   decltype(&::cuStreamDestroy) cuStreamDestroy;

@@ -9,6 +9,7 @@ namespace onrush::cuda {
 namespace {
 
 constexpr size_t kMostRecordings = 8;  // of a frame
+constexpr int kRunsThatTell = 2;       // in a row
 
 // Room for `bytes` in place of `now`: with some to spare where sizes have begun to grow.
 size_t grown(size_t now, size_t bytes, size_t limit) {
@@ -32,20 +33,43 @@ Frame::Frame(CudaShared& shared)
 }
 
 void Frame::reserve(const FrameLayout& layout) {
-  const bool more = layout.bytes > memory.bytes(), more_host = layout.host_bytes > host.bytes();
-  if ((more || more_host) && pending) done.synchronize();
-  if (more) {
-    const size_t bytes = grown(memory.bytes(), layout.bytes, shared_.limit);
-    memory = {};
-    memory = DeviceBuffer(shared_.context, bytes);
-    scratch_.emplace(shared_.scratch, bytes);
-  }
-  if (more_host) {
-    const size_t bytes = grown(host.bytes(), layout.host_bytes, 0);
-    host = {};
-    host = PinnedBuffer(shared_.context, bytes);
-    pinned_.emplace(shared_.pinned, bytes);
-  }
+  needed_ = layout.bytes;
+  check_limit(needed_);
+  if (layout.bytes > memory.bytes()) grow(memory, scratch_, layout.bytes);
+  if (layout.host_bytes <= host.bytes()) return;
+  if (pending) done.synchronize();
+  const size_t bytes = grown(host.bytes(), layout.host_bytes, 0);
+  host = {};
+  host = PinnedBuffer(shared_.context, bytes);
+  pinned_.emplace(shared_.pinned, bytes);
+}
+
+void Frame::reserve_passing(size_t bytes) {
+  check_limit(needed_ + bytes);
+  if (bytes > passing.bytes()) grow(passing, passing_, bytes);
+  runs_without_passing_ = bytes ? 0 : runs_without_passing_ + 1;
+  // Callers that have begun to give memory on the device go on with that.
+  if (runs_without_passing_ < kRunsThatTell || !passing.bytes()) return;
+  if (pending) done.synchronize();
+  passing = {};
+  passing_.reset();
+}
+
+void Frame::check_limit(size_t bytes) const {
+  const size_t weights = shared_.weights.bytes();
+  if (shared_.limit && bytes + weights > shared_.limit)
+    fail(ErrorCode::out_of_memory,
+         "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
+         "limit of {}",
+         bytes, weights, shared_.limit);
+}
+
+void Frame::grow(DeviceBuffer& buffer, std::optional<MemoryCount>& count, size_t bytes) {
+  if (pending) done.synchronize();
+  bytes = grown(buffer.bytes(), bytes, shared_.limit);
+  buffer = {};
+  buffer = DeviceBuffer(shared_.context, bytes);
+  count.emplace(shared_.scratch, bytes);
 }
 
 bool Frame::has_recording_of(const BoundPlan& plan) const {
@@ -96,12 +120,6 @@ std::unique_ptr<Frame> FramePool::take_idle(const BoundPlan& plan, CUstream stre
 }
 
 std::unique_ptr<Frame> FramePool::take(const BoundPlan& plan, CUstream stream, bool capturing) {
-  const size_t bytes = plan.layout().bytes, weights = shared_.weights.bytes();
-  if (shared_.limit && bytes + weights > shared_.limit)
-    fail(ErrorCode::out_of_memory,
-         "a run needs {} bytes of device memory beside {} bytes of weights, above the session's "
-         "limit of {}",
-         bytes, weights, shared_.limit);
   std::unique_ptr<Frame> frame = take_idle(plan, stream, capturing);
   if (!frame) frame = std::make_unique<Frame>(shared_);
   frame->reserve(plan.layout());
@@ -119,31 +137,42 @@ void FramePool::keep(std::unique_ptr<Frame> frame) {
   kept_.push_back(std::move(frame));
 }
 
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame) {
-  Addresses result;
-  for (const size_t offset : plan.layout().inputs)
-    result.push_back(frame.memory.pointer() + offset);
-  for (const size_t offset : plan.layout().outputs)
-    result.push_back(frame.memory.pointer() + offset);
-  return {std::move(result), frame.memory.pointer(), frame.words.pointer()};
+RunMemory memory_of_run(const BoundPlan& plan, Frame& frame) {
+  const std::vector<Tensor> inputs(plan.layout().inputs.size()),
+      outputs(plan.layout().outputs.size());
+  return memory_of_run(plan, frame, inputs, outputs,
+                       {std::vector<bool>(inputs.size()), std::vector<bool>(outputs.size())});
 }
 
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame, std::span<const Tensor> inputs,
+RunMemory memory_of_run(const BoundPlan& plan, Frame& frame, std::span<const Tensor> inputs,
                         std::span<const Tensor> outputs, const HostValues& host_values) {
-  RunMemory memory = memory_of_run(plan, frame);
-  const auto place = [&](CUdeviceptr& address, const Tensor& tensor, bool on_host, size_t offset) {
+  const FrameLayout& layout = plan.layout();
+  Addresses addresses;
+  addresses.reserve(inputs.size() + outputs.size());
+  size_t passing = 0;
+  constexpr CUdeviceptr kPasses = 0;
+  const auto place = [&](const Tensor& tensor, bool on_host, size_t host_offset, size_t bytes) {
+    CUdeviceptr address = kPasses;
     if (tensor.device().kind != Device::Kind::cuda) {
-      if (on_host) address = device_address(frame.host.data() + offset);
+      if (on_host) address = device_address(frame.host.data() + host_offset);
     } else if (device_address(tensor.data()) % kVectorBytes == 0) {
       address = device_address(tensor.data());
     }
+    if (address == kPasses) passing += aligned(bytes);
+    addresses.push_back(address);
   };
-  CUdeviceptr* address = memory.addresses.data();
   for (size_t i = 0; i < inputs.size(); ++i)
-    place(*address++, inputs[i], host_values.inputs[i], plan.layout().host_inputs[i]);
+    place(inputs[i], host_values.inputs[i], layout.host_inputs[i], layout.inputs[i]);
   for (size_t i = 0; i < outputs.size(); ++i)
-    place(*address++, outputs[i], host_values.outputs[i], plan.layout().host_outputs[i]);
-  return memory;
+    place(outputs[i], host_values.outputs[i], layout.host_outputs[i], layout.outputs[i]);
+  frame.reserve_passing(passing);
+  CUdeviceptr next = frame.passing.pointer();
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    if (addresses[i] != kPasses) continue;
+    addresses[i] = next;
+    next += aligned(i < inputs.size() ? layout.inputs[i] : layout.outputs[i - inputs.size()]);
+  }
+  return {std::move(addresses), frame.memory.pointer(), frame.words.pointer()};
 }
 
 }  // namespace onrush::cuda

@@ -18,8 +18,11 @@ class Frame {
  public:
   explicit Frame(CudaShared& shared);
 
-  // Makes room, whose contents are lost where it has to move.
+  // Make room, whose contents are lost where it has to move. Throw Error{out_of_memory}, also
+  // beyond the session's limit; the run's own room is reserved first. Room for inputs and outputs
+  // goes when runs have begun to need none.
   void reserve(const FrameLayout& layout);
+  void reserve_passing(size_t bytes);
   // The graph of a run, or null where that is not worth one: the first at its sizes, unless a graph
   // that is there can be aimed at it. earlier_runs: at these sizes.
   Recording* recording_for(const std::shared_ptr<const BoundPlan>& plan, const RunMemory& memory,
@@ -29,7 +32,8 @@ class Frame {
 
   Stream own;
   Stream stream;         // of the latest run: its own or the caller's
-  DeviceBuffer memory;   // arena, then inputs, outputs and results of host steps
+  DeviceBuffer memory;   // arena, then results of host steps
+  DeviceBuffer passing;  // inputs and outputs that are not used in place
   DeviceBuffer words;    // RunWords
   PinnedBuffer host;     // inputs and small outputs on their way
   Event ready;           // the default stream has done what came before the latest run
@@ -39,9 +43,15 @@ class Frame {
   int runs = 0;
 
  private:
+  // Of a run besides weights. Throws Error{out_of_memory}.
+  void check_limit(size_t bytes) const;
+  void grow(DeviceBuffer& buffer, std::optional<MemoryCount>& count, size_t bytes);
+
   CudaShared& shared_;
+  size_t needed_ = 0;             // of `memory`, by the latest run
+  int runs_without_passing_ = 0;  // the latest
   PinnedBuffer error_;
-  std::optional<MemoryCount> scratch_, pinned_;
+  std::optional<MemoryCount> scratch_, passing_, pinned_;
   std::list<Recording> recordings_;  // the latest first
 };
 
@@ -65,11 +75,11 @@ class FramePool {
   std::vector<std::unique_ptr<Frame>> idle_, kept_;
 };
 
-// With all inputs and outputs in the frame.
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame);
+// With all inputs and outputs in the frame, which makes room for them.
+RunMemory memory_of_run(const BoundPlan& plan, Frame& frame);
 // Those that lie on the device, aligned, are used in place. Of the others, those that host_values
 // names are in the frame's host memory.
-RunMemory memory_of_run(const BoundPlan& plan, const Frame& frame, std::span<const Tensor> inputs,
+RunMemory memory_of_run(const BoundPlan& plan, Frame& frame, std::span<const Tensor> inputs,
                         std::span<const Tensor> outputs, const HostValues& host_values);
 
 }  // namespace onrush::cuda

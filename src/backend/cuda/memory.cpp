@@ -35,15 +35,6 @@ void* allocate_pinned(size_t bytes) {
   return pointer;
 }
 
-CUmemAllocationProp on_device(int ordinal) {
-  CUmemAllocationProp properties = {};
-  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-  properties.location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = ordinal};
-  return properties;
-}
-
-size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
-
 }  // namespace
 
 double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
@@ -105,71 +96,5 @@ Tensor MemoryPool::tensor(DType dtype, Shape shape) const {
 
 PinnedBuffer::PinnedBuffer(ContextPtr context, size_t bytes)
     : handle_(std::move(context), allocate_pinned(bytes)), bytes_(bytes) {}
-
-VirtualArena::VirtualArena(ContextPtr context, size_t limit)
-    : context_(std::move(context)), limit_(limit ? limit : context_->device().memory_bytes) {
-  const DeviceInfo& device = context_->device();
-  if (!device.virtual_memory)
-    fail(ErrorCode::unsupported, "{} (cuda:{}) cannot map memory to reserved addresses",
-         device.name, device.ordinal);
-  const CUmemAllocationProp properties = on_device(device.ordinal);
-  check(driver().cuMemGetAllocationGranularity(&granularity_, &properties,
-                                               CU_MEM_ALLOC_GRANULARITY_MINIMUM),
-        "cuMemGetAllocationGranularity");
-  reserved_ = round_up(limit_, granularity_);
-  check(driver().cuMemAddressReserve(&base_, reserved_, 0, 0, 0), "cuMemAddressReserve");
-}
-
-VirtualArena::~VirtualArena() {
-  const CleanupScope scope(*context_);
-  if (!scope) return;
-  const DriverApi& api = scope.driver();
-  while (!chunks_.empty()) {
-    mapped_ -= chunks_.back();
-    api.cuMemUnmap(base_ + mapped_, chunks_.back());
-    chunks_.pop_back();
-  }
-  api.cuMemAddressFree(base_, reserved_);
-}
-
-void VirtualArena::grow(size_t bytes) {
-  if (bytes <= mapped_) return;
-  if (bytes > limit_)
-    fail(ErrorCode::out_of_memory,
-         "{:.1f} MiB of GPU memory are needed, above the limit of {:.1f} MiB", mebibytes(bytes),
-         mebibytes(limit_));
-  map(round_up(bytes - mapped_, granularity_));
-}
-
-void VirtualArena::map(size_t bytes) {
-  const DriverApi& api = driver();
-  const int ordinal = context_->device().ordinal;
-  const CUmemAllocationProp properties = on_device(ordinal);
-  CUmemGenericAllocationHandle memory;
-  check_allocation(api.cuMemCreate(&memory, bytes, &properties, 0), "cuMemCreate", bytes,
-                   *context_);
-  const CUdeviceptr at = base_ + mapped_;
-  const CUresult mapped = api.cuMemMap(at, bytes, 0, memory, 0);
-  api.cuMemRelease(memory);  // the mapping keeps it
-  check(mapped, "cuMemMap");
-
-  CUmemAccessDesc access = {};
-  access.location = properties.location;
-  access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-  const CUresult accessible = api.cuMemSetAccess(at, bytes, &access, 1);
-  if (accessible != CUDA_SUCCESS) api.cuMemUnmap(at, bytes);
-  check_allocation(accessible, "cuMemSetAccess", bytes, *context_);
-  chunks_.push_back(bytes);
-  mapped_ += bytes;
-}
-
-void VirtualArena::trim(size_t bytes) {
-  while (!chunks_.empty() && mapped_ - chunks_.back() >= bytes) {
-    const size_t chunk = chunks_.back();
-    check(driver().cuMemUnmap(base_ + mapped_ - chunk, chunk), "cuMemUnmap");
-    mapped_ -= chunk;
-    chunks_.pop_back();
-  }
-}
 
 }  // namespace onrush::cuda

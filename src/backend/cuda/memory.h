@@ -69,38 +69,4 @@ class PinnedBuffer {
   size_t bytes_ = 0;
 };
 
-// Device memory at one address that never moves: addresses for `limit` bytes are reserved at once
-// and memory is mapped behind them as it is asked for. Not thread safe.
-class VirtualArena {
- public:
-  // limit 0: the whole memory of the device. Throws Error{unsupported} where the device cannot.
-  explicit VirtualArena(ContextPtr context, size_t limit = 0);
-  VirtualArena(const VirtualArena&) = delete;
-  VirtualArena& operator=(const VirtualArena&) = delete;
-  ~VirtualArena();
-
-  CUdeviceptr pointer() const { return base_; }
-  size_t mapped() const { return mapped_; }  // bytes that may be used; a multiple of granularity()
-  size_t granularity() const { return granularity_; }
-  size_t limit() const { return limit_; }
-
-  // Makes at least `bytes` usable; contents stay. Throws Error{out_of_memory} beyond the limit or
-  // what the device has; the arena is then as it was.
-  void grow(size_t bytes);
-  // Gives back what was mapped by whole calls of grow() beyond `bytes`. REQUIRES that no work in
-  // flight uses it.
-  void trim(size_t bytes);
-
- private:
-  void map(size_t bytes);
-
-  ContextPtr context_;
-  size_t limit_;
-  size_t granularity_ = 0;
-  size_t reserved_ = 0;
-  CUdeviceptr base_ = 0;
-  size_t mapped_ = 0;
-  std::vector<size_t> chunks_;  // bytes mapped by each grow(), in address order
-};
-
 }  // namespace onrush::cuda

@@ -147,7 +147,8 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
 // inputs that are all alike.
 void fill_for_tuning(const BoundPlan& plan, const Frame& frame, const RunMemory& memory) {
   constexpr std::byte kSmallFloats{0x3c};  // in each floating-point format
-  fill(frame.memory.pointer(), kSmallFloats, frame.memory.bytes(), frame.stream);
+  for (const DeviceBuffer* buffer : {&frame.memory, &frame.passing})
+    if (buffer->bytes()) fill(buffer->pointer(), kSmallFloats, buffer->bytes(), frame.stream);
   for (size_t i = 0; i < plan.graph().inputs.size(); ++i)
     if (!is_float(plan.graph().inputs[i].type.dtype) && plan.input_bytes(i))
       fill(memory.addresses[i], std::byte{0}, plan.input_bytes(i), frame.stream);
