@@ -28,7 +28,7 @@ import report  # noqa: E402
 IMAGES = ["resnet50", "mobilenet_v3_large", "efficientnet_b0", "vit_b_16", "convnext_tiny"]
 MODELS = [*IMAGES, "bert_base", "gpt2"]
 CONFIGURATIONS = ["fp16-1", "fp16-32", "tf32-1", "fp16-1-host"]
-ENGINES = ["onnxruntime", "onnxruntime:tuned", "pytorch", "pytorch:graph", "pytorch:compile"]
+ENGINES = ["onrush:tuned", "onnxruntime", "onnxruntime:tuned", "pytorch", "pytorch:graph", "pytorch:compile"]
 SEQUENCE = 128
 
 
@@ -104,7 +104,8 @@ def engine_rows(results):
 
 
 def best_peer(results, key="median_ms"):
-    peers = [row.get(key) for engine, row in engine_rows(results).items() if engine != "onrush"]
+    rows = engine_rows(results).items()
+    peers = [row.get(key) for engine, row in rows if not engine.startswith("onrush")]
     return min((value for value in peers if value), default=None)
 
 

@@ -19,9 +19,10 @@ using engines::Contestant;
 using measure::Cell;
 using measure::Table;
 
-// Onrush with another precision is measured like a peer.
+// Onrush with another precision, or tuned, is measured like a peer.
+constexpr std::string_view kTuned = "onrush:tuned";
 constexpr std::string_view kOwnVariants[] = {"onrush:fp32", "onrush:tf32", "onrush:fp16",
-                                             "onrush:bf16"};
+                                             "onrush:bf16", kTuned};
 
 // The peers asked for, each once. By default what is there on that device.
 std::vector<std::string> chosen_peers(const CompareCommand& command) {
@@ -66,7 +67,8 @@ std::vector<Contestant> make_contestants(const CompareCommand& command, const Se
   for (const std::string& name : chosen_peers(command)) {
     if (name.starts_with("onrush:")) {
       measure::Json other = load;
-      other["precision"] = name.substr(name.find(':') + 1);
+      if (name == kTuned) other["tune"] = true;
+      else other["precision"] = name.substr(name.find(':') + 1);
       contestants.push_back(onrush_contestant(name, std::move(other), folder));
     } else {
       contestants.push_back(peer(name, command, load, folder, script));

@@ -232,7 +232,8 @@ CLI::App& add_compare(CLI::App& app, CompareCommand& compare) {
                   "Engines, separated by commas: onnxruntime[:iobinding|graph|tuned], "
                   "openvino[:bf16], pytorch[:channels_last|autocast|half|graph|compile] (several: "
                   "pytorch:half+graph), "
-                  "onrush:PRECISION, PEER:all, or all (default: onnxruntime; openvino on the CPU; "
+                  "onrush:PRECISION, onrush:tuned, PEER:all, or all (default: onnxruntime; "
+                  "openvino on the CPU; "
                   "pytorch with --torch)")
       ->type_name("LIST")
       ->delimiter(',')

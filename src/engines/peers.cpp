@@ -76,8 +76,8 @@ std::vector<std::string> peer_names(const std::string& text) {
     if (all_known(*peer, variants)) return {text};
   }
   fail(ErrorCode::invalid_argument,
-       "there is no engine '{}'; there are {}, PEER:all, all, and onrush:PRECISION", text,
-       fmt::join(all_names(), ", "));
+       "there is no engine '{}'; there are {}, PEER:all, all, onrush:PRECISION, and onrush:tuned",
+       text, fmt::join(all_names(), ", "));
 }
 
 std::vector<std::string> python_interpreters(const std::vector<std::string>& given) {
