@@ -19,6 +19,8 @@ constexpr size_t kDeviceBytes = size_t{64} << 30;
 std::mutex mutex;  // of all below
 std::map<std::string, long, std::less<>> calls;
 size_t device_end = 0;
+long launches = 0, fault_at = 0;
+constexpr int kIllegalAddress = 700;
 uintptr_t last_handle = 0x1000;
 struct Graph {
   std::vector<void*> nodes;  // one for each kernel
@@ -83,6 +85,12 @@ long fake_calls(const char* name) {
   return found == calls.end() ? 0 : found->second;
 }
 
+// From so many launches on, counted from now, the device does no more work; 0: it does again.
+void fake_fault(long after) {
+  const std::lock_guard lock(mutex);
+  fault_at = after ? launches + after : 0;
+}
+
 // clang-format off
 NOTHING(cuInit)
 FAKE(cuDriverGetVersion, int* version) *version = 13000; END
@@ -123,7 +131,7 @@ END
 
 FAKE(cuStreamCreate, void** stream, unsigned) *stream = new_handle(); END
 NOTHING(cuStreamDestroy_v2)
-NOTHING(cuStreamSynchronize)
+FAKE(cuStreamSynchronize, void*) if (fault_at && launches >= fault_at) return kIllegalAddress; END
 NOTHING(cuStreamWaitEvent)
 FAKE(cuStreamIsCapturing, void* stream, int* status) *status = captures.contains(stream) ? 1 : 0; END
 NOTHING(cuThreadExchangeStreamCaptureMode)
@@ -142,6 +150,7 @@ NOTHING(cuFuncSetAttribute)
 FAKE(cuOccupancyMaxActiveBlocksPerMultiprocessor, int* blocks, void*, int, size_t) *blocks = 1; END
 // `config` begins with seven sizes; the stream follows.
 FAKE(cuLaunchKernelEx, const void* config, void*, void**, void**)
+  ++launches;
   void* stream;
   std::memcpy(&stream, static_cast<const char*>(config) + 8 * sizeof(unsigned), sizeof stream);
   if (const auto capture = captures.find(stream); capture != captures.end())

@@ -207,7 +207,8 @@ TEST_F(NewSizes, ASizeOfAnotherFormIsLaunchedOnceAndThenRecorded) {
 class Calling : public NewSizes {
  protected:
   // Nodes over x and y, of sizes [n, 8] both, that give z.
-  Session two_inputs(std::vector<onnx::Node> nodes, size_t memory_limit = 0) const {
+  Session two_inputs(std::vector<onnx::Node> nodes, size_t memory_limit = 0,
+                     bool tune = false) const {
     onnx::Graph graph = onnx::graph({}, std::move(nodes), {"z"});
     graph.inputs = {input("x", {{std::nullopt, "n"}, {8, ""}}),
                     input("y", {{std::nullopt, "n"}, {8, ""}})};
@@ -215,6 +216,7 @@ class Calling : public NewSizes {
     SessionOptions options;
     options.device = "cuda";
     options.memory_limit = memory_limit;
+    options.tune = tune;
     options.cache_folder = folder_.path();
     return Session::load(onnx::bytes_of(bytes), options);
   }
@@ -286,6 +288,69 @@ TEST_F(Calling, SmallInputsOfMoreThanOneKernelAreCopiedTogether) {
   const Calls sent("cuMemcpyHtoDAsync_v2");
   session.run(inputs(small));
   EXPECT_EQ(sent(), 1);
+}
+
+// --- kernels that fail
+
+class Faults : public Calling {
+ protected:
+  void TearDown() override {
+    fault(0);
+    unsetenv("ONRUSH_CHECK_KERNELS");
+  }
+  // The device fails at that launch from now on; 0: it is well again.
+  static void fault(long launch) {
+    reinterpret_cast<void (*)(long)>(dlsym(dlopen(FAKE_DRIVER, RTLD_NOW), "fake_fault"))(launch);
+  }
+  // The error of the first run of two products, where a launch fails: that of the second one.
+  std::string failed_run(long launch = 2, bool tune = false) {
+    const Session session = two_inputs({named("turn", node("Transpose", {"y"}, {"turned"})),
+                                        named("first", node("MatMul", {"x", "turned"}, {"p"})),
+                                        named("second", node("MatMul", {"p", "x"}, {"q"})),
+                                        named("sum", node("Add", {"q", "y"}, {"z"}))},
+                                       0, tune);
+    fault(launch);
+    try {
+      session.run(inputs(Tensor(DType::f32, {4, 8})));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::device);
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+TEST_F(Faults, SayHowToLearnMore) {
+  const std::string text = failed_run();
+  EXPECT_NE(text.find("ONRUSH_CHECK_KERNELS=1"), std::string::npos) << text;
+  EXPECT_EQ(text.find("'second'"), std::string::npos) << text;
+}
+
+TEST_F(Faults, NameTheStepAndItsNodes) {
+  setenv("ONRUSH_CHECK_KERNELS", "1", 1);
+  const std::string text = failed_run();
+  EXPECT_NE(text.find("step 2 of 2, contraction dot+add"), std::string::npos) << text;
+  EXPECT_NE(text.find("'second'"), std::string::npos) << text;
+  EXPECT_EQ(text.find("'first'"), std::string::npos) << text;
+  EXPECT_EQ(text.find("ONRUSH_CHECK_KERNELS"), std::string::npos) << text;
+}
+
+TEST_F(Faults, WithChecksEveryKernelIsWaitedFor) {
+  setenv("ONRUSH_CHECK_KERNELS", "1", 1);
+  const Session session = adds();
+  const Tensor small = Tensor(DType::f32, {4, 8});
+  for (int i = 0; i < 3; ++i) {
+    const Calls launched("cuLaunchKernelEx"), waited("cuStreamSynchronize");
+    session.run(inputs(small));
+    EXPECT_EQ(launched(), 1);  // no graph
+    EXPECT_GE(waited(), 1);
+  }
+}
+
+TEST_F(Faults, OfWhatIsTunedNameTheCandidate) {
+  const std::string text = failed_run(3, true);  // two fill the memory that is measured in
+  EXPECT_NE(text.find("tuning "), std::string::npos) << text;
+  EXPECT_NE(text.find(": tiles of "), std::string::npos) << text;
 }
 
 }  // namespace

@@ -296,12 +296,13 @@ TEST_F(TunerTest, TellsFastFromSlowAndImpossible) {
       "}");
   const Function spin = module.function("spin");
   const auto candidate = [&](int rounds, int launches) -> Candidate {
-    return [&, rounds, launches](const Stream& stream, bool) {
-      for (int i = 0; i < launches; ++i)
-        launch_with(spin, {{8}, {64}, {}, 0, false}, stream, memory.pointer(), rounds);
-    };
+    return {"spin", [&, rounds, launches](const Stream& stream, bool) {
+              for (int i = 0; i < launches; ++i)
+                launch_with(spin, {{8}, {64}, {}, 0, false}, stream, memory.pointer(), rounds);
+            }};
   };
-  const Candidate fails = [](const Stream&, bool) { throw Error(ErrorCode::device, "no"); };
+  const Candidate fails = {"none",
+                           [](const Stream&, bool) { throw Error(ErrorCode::device, "no"); }};
   const std::vector<double> us = time_in_turns(
       context_, {candidate(20000, 1), fails, candidate(2000, 1), candidate(10, 2)}, 1);
   EXPECT_GT(us[0], 3 * us[2]);

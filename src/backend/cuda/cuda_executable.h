@@ -53,6 +53,7 @@ struct CudaShared {
   std::function<void(std::string_view)> progress;  // may be empty
   WeightStore weights;                             // device tensors
   std::shared_ptr<PinnedPool> results;
+  const bool waits_for_kernels = checks_kernels();
   size_t limit;
   Precision precision;
   std::atomic<size_t> compiled_behind{0};                // how often, see PlanFunctions

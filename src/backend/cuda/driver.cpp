@@ -1,7 +1,9 @@
 #include "backend/cuda/driver.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <pthread.h>
+#include <string_view>
 
 #include "base/check.h"
 
@@ -26,6 +28,22 @@ std::string error_text(CUresult result) {
     return fmt::format("error {}", static_cast<int>(result));
   api.cuGetErrorString(result, &text);
   return text ? fmt::format("{}: {}", name, text) : name;
+}
+
+// Of a kernel, after which the context is lost.
+bool is_fault(CUresult result) {
+  switch (result) {
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED: return true;
+    default: return false;
+  }
 }
 
 CUdevice device_handle(int ordinal) {
@@ -73,8 +91,18 @@ const DriverApi& driver() {
   return api;
 }
 
+bool checks_kernels() {
+  const char* value = std::getenv("ONRUSH_CHECK_KERNELS");
+  return value && *value && std::string_view(value) != "0";
+}
+
 void check(CUresult result, const char* call) {
   if (result == CUDA_SUCCESS) return;
+  if (is_fault(result) && !checks_kernels())
+    fail(ErrorCode::device,
+         "{}: {}; a kernel failed before that, and this process cannot use the GPU any more. With "
+         "ONRUSH_CHECK_KERNELS=1 in the environment the error names the kernel and its ONNX nodes",
+         call, error_text(result));
   fail(result == CUDA_ERROR_OUT_OF_MEMORY ? ErrorCode::out_of_memory : ErrorCode::device, "{}: {}",
        call, error_text(result));
 }

@@ -21,6 +21,10 @@ void check_process();
 // there is none or it finds no device.
 const DriverApi& driver();
 
+// Whether $ONRUSH_CHECK_KERNELS asks runs to wait for each of their kernels, so that the error of
+// one that fails names it.
+bool checks_kernels();
+
 void check(CUresult result, const char* call);
 
 struct DeviceInfo {

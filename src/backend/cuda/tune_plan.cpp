@@ -97,8 +97,8 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
   const CudaPlan& kernels = plan.executable().plan();
   const StepKernel& first = *steps[0]->kernels[0].source;
   const bool overlaps = kernels.target().clusters;
-  const auto candidate = [&](std::vector<BoundStep> bound) -> Candidate {
-    return [&, bound = std::move(bound)](const Stream& stream, bool after_kernel) {
+  const auto candidate = [&](const std::string& way, std::vector<BoundStep> bound) -> Candidate {
+    const auto put = [&, bound = std::move(bound)](const Stream& stream, bool after_kernel) {
       for (const BoundStep& step : bound)
         plan.each_launch(step, memory, [&](KernelLaunch launch) {
           if (launch.library) launch.pointers.back() = workspace.pointer();
@@ -106,6 +106,7 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
           after_kernel = true;
         });
     };
+    return {fmt::format("tuning {}: {}", title_of(plan, *steps[0]), way), put};
   };
   std::vector<Candidate> candidates;
   const std::vector<TileChoice> choices = choices_of(plan, first);
@@ -119,7 +120,7 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
           plan.executable().functions().get({cut.text, plan.is_wide(kernel, cut)});
       bound.push_back({step->step, {bind_kernel(kernel, at, at->passes[0], function)}, {}});
     }
-    candidates.push_back(candidate(std::move(bound)));
+    candidates.push_back(candidate(tile_text(choice), std::move(bound)));
   }
   std::vector<std::string> algorithms;
   // They stay while they are bound: some take long to make, and what is there is not made again.
@@ -128,7 +129,8 @@ std::optional<TunedContraction> measure(const BoundPlan& plan,
     std::vector<BoundStep> bound = bind_library(plan, steps, kernel->algorithm());
     if (bound.size() != steps.size()) continue;
     algorithms.push_back(kernel->algorithm());
-    candidates.push_back(candidate(std::move(bound)));
+    candidates.push_back(candidate(
+        fmt::format("{}, algorithm {}", kernel->library(), kernel->algorithm()), std::move(bound)));
   }
   const std::vector<double> us = time_in_turns(plan.context(), candidates, steps.size());
   std::vector<TimedChoice> own;

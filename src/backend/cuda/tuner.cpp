@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "backend/cuda/graph.h"
-#include <onrush/error.h>
+#include "base/check.h"
 
 namespace onrush::cuda {
 namespace {
@@ -34,10 +34,19 @@ struct Timer {
 std::optional<GraphExec> record(const Candidate& candidate, size_t launches, size_t repeats,
                                 const Stream& stream) {
   Capture capture(stream);
-  for (size_t i = 0; i < repeats; ++i) candidate(stream, i > 0);
+  for (size_t i = 0; i < repeats; ++i) candidate.put(stream, i > 0);
   CapturedGraph graph = capture.end();
   if (graph.node_count() != launches * repeats) return std::nullopt;
   return GraphExec(std::move(graph));
+}
+
+// After an error: whether the device still works.
+void expect_alive(const Stream& stream, const std::string& way) {
+  try {
+    stream.synchronize();
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", way, error.what());
+  }
 }
 
 double median(std::vector<double> values) {
@@ -54,7 +63,7 @@ std::vector<double> time_in_turns(const ContextPtr& context,
   std::vector<std::optional<GraphExec>> graphs(candidates.size());
   size_t repeats = 0;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    const auto once = [&] { candidates[i](stream, false); };
+    const auto once = [&] { candidates[i].put(stream, false); };
     try {
       timer.microseconds(stream, once);  // the first loads the kernels
       if (!repeats) {
@@ -67,6 +76,7 @@ std::vector<double> time_in_turns(const ContextPtr& context,
     } catch (const Error& error) {
       if (error.code() == ErrorCode::out_of_memory) throw;
       graphs[i].reset();
+      expect_alive(stream, candidates[i].way);
     }
   }
   std::vector<std::vector<double>> times(candidates.size());
